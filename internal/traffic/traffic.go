@@ -1,0 +1,134 @@
+// Package traffic holds the nouns of traffic that every room shares: an
+// [Exchange] is one request and the [Outcome] of every backend that got it, a
+// [Sink] takes finished exchanges. It is plain data: nothing here does I/O,
+// keeps state or knows a protocol machine.
+package traffic
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Source says who is to blame for an error. It is part of every error that
+// leaves the request path, because in a mirror "whose fault was it" is the
+// question everybody asks first.
+type Source uint8
+
+// The sources of an error. The zero value means that there was no error.
+const (
+	None     Source = iota
+	Client          // the peer that sent the request
+	Primary         // the backend whose answer the client gets
+	Shadow          // a backend that receives copies
+	Internal        // the proxy itself
+)
+
+// String returns the lower-case name used in logs and metrics.
+func (s Source) String() string {
+	return [...]string{"none", "client", "primary", "shadow", "internal"}[s]
+}
+
+// Fate says what became of one copy.
+type Fate string
+
+// The fates of a copy. Selected copies end as Completed, Dropped or Failed;
+// a request that was not selected for a mirror is Skipped.
+const (
+	Completed Fate = "completed" // sent whole and answered whole
+	Dropped   Fate = "dropped"   // given up by us before or while sending; Reason says why
+	Failed    Fate = "failed"    // the shadow or the way to it broke; Reason says how
+	Skipped   Fate = "skipped"   // never selected; Reason says why
+)
+
+// Reason is why a copy was skipped, dropped or failed, from the closed sets
+// below. The strings are metric label values and part of the contract.
+type Reason string
+
+// Why a request was not selected for a mirror.
+const (
+	SkipPercent Reason = "percent" // the draw said no
+	SkipWrite   Reason = "write"   // an unsafe method and writes: skip
+	SkipMatch   Reason = "match"   // the mirror's own match said no
+	SkipUpgrade Reason = "upgrade" // an upgraded connection cannot be copied
+	SkipLoop    Reason = "loop"    // the request is itself a copy
+	SkipOff     Reason = "off"     // percent is 0
+)
+
+// Why a selected copy was dropped.
+const (
+	DropQueueFull  Reason = "queue_full"
+	DropMemory     Reason = "memory"
+	DropInFlight   Reason = "in_flight"
+	DropRate       Reason = "rate"
+	DropBodyLimit  Reason = "body_limit"
+	DropClientGone Reason = "client_gone"
+	DropPaused     Reason = "paused" // breaker open, or share lowered by back-off
+	DropShutdown   Reason = "shutdown"
+)
+
+// Why a sent copy failed.
+const (
+	FailConnect  Reason = "connect"
+	FailTimeout  Reason = "timeout"
+	FailReset    Reason = "reset"
+	FailProtocol Reason = "protocol"
+	FailTLS      Reason = "tls"
+)
+
+// SkipReasons, DropReasons and FailReasons list the closed sets in display
+// order. They must not be changed.
+var (
+	SkipReasons = []Reason{SkipPercent, SkipWrite, SkipMatch, SkipUpgrade, SkipLoop, SkipOff}
+	DropReasons = []Reason{DropQueueFull, DropMemory, DropInFlight, DropRate, DropBodyLimit, DropClientGone, DropPaused, DropShutdown}
+	FailReasons = []Reason{FailConnect, FailTimeout, FailReset, FailProtocol, FailTLS}
+)
+
+// Outcome is what one backend did with a request, or, for a copy that was
+// never sent, why not.
+type Outcome struct {
+	Backend  string        // name of the backend
+	Endpoint string        // host:port it went to, empty if none was chosen
+	Mirror   string        // name of the mirror, empty for the primary
+	Fate     Fate          // of a copy; empty for the primary
+	Reason   Reason        // of a copy that was not completed
+	Status   int           // HTTP status, 0 if there was none
+	Bytes    int64         // body bytes received from the backend
+	Start    time.Duration // since Exchange.Start, when the first byte was handed to the socket
+	First    time.Duration // since Exchange.Start, when the head of the answer had arrived; 0 if never
+	End      time.Duration // since Exchange.Start, when it was over
+	Source   Source        // who is to blame, None if nobody is
+	Error    string        // short reason for people, empty without an error
+}
+
+// Exchange is one request and the Outcome of every backend that got it.
+// It is handed over whole when the last outcome is in, and belongs to the
+// Sink from then on.
+type Exchange struct {
+	ID        string    // x-request-id
+	Start     time.Time // when the request's head was complete
+	Listener  string
+	Route     string // empty if no route matched
+	Rule      int    // index of the rule in its route
+	Client    netip.Addr
+	Method    string
+	Host      string
+	Path      string // as received, without the query
+	Query     string
+	Protocol  string // "HTTP/1.1", "HTTP/1.0"
+	Status    int    // what the client got
+	BytesIn   int64  // request body bytes received from the client
+	BytesOut  int64  // body bytes handed to the client's socket
+	Source    Source // who is to blame for a failed request
+	Error     string // why the live request failed, empty if it did not
+	UserAgent string
+	Primary   Outcome
+	Copies    []Outcome // one per mirror of the matched rule
+}
+
+// Sink takes finished exchanges. Offer is called on the request path from
+// many goroutines: it must never block, and returns false if it refused the
+// exchange, which it has then counted itself. The sink owns an accepted
+// exchange.
+type Sink interface {
+	Offer(*Exchange) bool
+}
