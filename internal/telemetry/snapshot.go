@@ -24,6 +24,16 @@ type Snapshot struct {
 	Mirrors   []Mirror      `json:"mirrors"`
 	Endpoints []Endpoint    `json:"endpoints"`
 	Lag       time.Duration `json:"lag"` // longest pass of any loop since the last snapshot
+
+	// Filled by whoever owns the configuration file and the access log.
+	ReloadsFailed uint64    `json:"reloadsFailed"` // configurations refused
+	AccessLog     AccessLog `json:"accessLog"`
+}
+
+// AccessLog counts the lines of the access log.
+type AccessLog struct {
+	Written uint64 `json:"written"`
+	Dropped uint64 `json:"dropped"` // lost because the file or pipe was too slow or broken
 }
 
 // Live counts requests of one route that went to one primary. Requests that
