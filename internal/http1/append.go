@@ -137,9 +137,9 @@ func appendTarget(dst []byte, r *Request, o *Outgoing) []byte {
 // appendHost writes Host first, where RFC 9110 §7.2 wants it, and exactly once.
 func appendHost(dst []byte, r *Request, e *Edit, o *Outgoing) []byte {
 	switch {
-	case e != nil && e.host != nil:
+	case e != nil && e.host != "":
 		dst = append(dst, "Host: "...)
-		dst = append(dst, *e.host...)
+		dst = append(dst, e.host...)
 		return append(dst, "\r\n"...)
 	case o.Host != nil:
 		return appendLine(dst, "Host", o.Host)

@@ -9,6 +9,7 @@ type Body struct {
 	state    state
 	digits   uint8
 	response bool
+	discard  bool    // Connection named fields, and one of them could be a trailer
 	extLine  uint16  // bytes of extensions in this line
 	credit   int32   // bytes of extensions still allowed, less a fixed start
 	kept     int     // bytes of *trailer that are whole, normalised lines
@@ -200,7 +201,7 @@ func (b *Body) keepTrailer(line []byte) *Error {
 	if err := checkValue(value); err != nil {
 		return err
 	}
-	if identify(line[:n]) != Other {
+	if b.discard || identify(line[:n]) != Other {
 		*b.trailer = (*b.trailer)[:b.kept]
 		return nil
 	}

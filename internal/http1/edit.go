@@ -14,7 +14,7 @@ type Edit struct {
 	sizes  uint64   // lengths of others, capped at 63: most fields are ruled out by it
 	lines  []Header // appended
 	tail   []byte   // lines as sent
-	host   *string  // value for Host
+	host   string   // value for Host, empty to keep it
 }
 
 // NewEdit compiles changes: remove leaves fields out, set leaves out and
@@ -36,7 +36,7 @@ func NewEdit(remove []string, set, add []Header) *Edit {
 		case !editable(h):
 		case identify([]byte(h.Name)) == Host:
 			if validAuthority([]byte(h.Value), false) {
-				e.host = &h.Value
+				e.host = h.Value
 			}
 		default:
 			e.leaveOut(h.Name)
@@ -68,7 +68,7 @@ func (e *Edit) Then(next *Edit) *Edit {
 		}
 	}
 	out.lines = append(out.lines, next.lines...)
-	if next.host != nil {
+	if next.host != "" {
 		out.host = next.host
 	}
 	return out.seal()

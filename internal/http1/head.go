@@ -87,7 +87,7 @@ type head struct {
 	close      bool // Connection: close
 	keepAlive  bool // Connection: keep-alive
 	upgrade    bool // Connection: upgrade
-	options    bool // Connection names something else
+	options    bool // Connection names a field that is not a known one
 	trailersOK bool // TE: trailers
 
 	trailer []byte // kept for bodies, see Body
@@ -195,32 +195,50 @@ func nameEnd(b []byte) (int, *Error) {
 		if class[c]&isToken != 0 {
 			continue
 		}
-		switch {
-		case i == 0 && (c == ' ' || c == '\t'):
-			return 0, errFold
-		case c == ':' && i == 0:
-			return 0, errNameEmpty
-		case c == ':':
+		if c == ':' && i > 0 {
 			return i, nil
-		case (c == ' ' || c == '\t') && bytes.IndexByte(b[i:], ':') >= 0:
-			return 0, errNameSpace
 		}
-		return 0, errName
+		return 0, nameError(b, i)
 	}
 	return 0, errNoColon
 }
 
-// checkValue refuses control characters but HTAB, eight bytes at a time.
+// nameError says what is wrong with a field line whose i-th byte ends the name
+// but is not its colon.
+func nameError(b []byte, i int) *Error {
+	space := b[i] == ' ' || b[i] == '\t'
+	switch {
+	case i == 0 && space:
+		return errFold
+	case b[i] == ':':
+		return errNameEmpty
+	case b[i] == '\r':
+		return errBareCR
+	case bytes.IndexByte(b[i:], ':') < 0:
+		return errNoColon
+	case space:
+		return errNameSpace
+	}
+	return errName
+}
+
+// checkValue refuses control characters but HTAB, eight bytes at a time; the
+// last eight may overlap the ones before.
 func checkValue(v []byte) *Error {
-	i := 0
-	for ; i+8 <= len(v); i += 8 {
+	if len(v) < 8 {
+		return checkBytes(v)
+	}
+	last := len(v) - 8
+	for i := 0; ; i = min(i+8, last) {
 		if controls(binary.LittleEndian.Uint64(v[i:])) != 0 {
 			if err := checkBytes(v[i : i+8]); err != nil {
 				return err
 			}
 		}
+		if i == last {
+			return nil
+		}
 	}
-	return checkBytes(v[i:])
 }
 
 func checkBytes(v []byte) *Error {

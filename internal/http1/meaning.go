@@ -125,7 +125,7 @@ func (h *head) readOptions(value []byte) {
 			h.close = true
 		case equalFold(e, "upgrade"):
 			h.upgrade = true
-		default:
+		case identify(e) == Other:
 			h.options = true
 		}
 	}

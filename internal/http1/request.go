@@ -232,7 +232,7 @@ func (r *Request) Body() Body {
 	switch {
 	case r.Chunked():
 		r.trailer = r.trailer[:0]
-		return Body{state: chunkSize, trailer: &r.trailer}
+		return Body{state: chunkSize, trailer: &r.trailer, discard: r.options}
 	case r.length > 0:
 		return Body{state: inLength, left: r.length}
 	}

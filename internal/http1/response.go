@@ -137,7 +137,7 @@ func (r *Response) Body(head bool) Body {
 		return Body{}
 	case r.Chunked():
 		r.trailer = r.trailer[:0]
-		return Body{state: chunkSize, trailer: &r.trailer, response: true}
+		return Body{state: chunkSize, trailer: &r.trailer, discard: r.options, response: true}
 	case r.length > 0:
 		return Body{state: inLength, left: r.length, response: true}
 	case r.length == 0:
