@@ -1,0 +1,101 @@
+# Everything a person or CI runs. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+MODULE  := github.com/understudy-proxy/understudy
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X $(MODULE)/internal/telemetry.version=$(VERSION)
+
+# The version is stamped by LDFLAGS: a checkout that git does not trust, as in
+# many containers, must build all the same.
+export GOFLAGS += -buildvcs=false
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+
+FUZZTIME ?= 60s
+PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
+
+##@ Everyday
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/understudy
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/understudy ./cmd/understudy
+
+demo: build ## Bring up the demo: a shop, its shadow with planted faults, and traffic
+	bin/understudy demo
+
+test: ## Run all tests
+	go test ./...
+
+check: ## Run everything the fast ring of CI runs, and install what it needs
+	@MAKE='$(MAKE)' .ci/steps build gofmt vet tidy cross lint test race fuzz-short isolation-quick
+
+##@ The steps of check
+
+gofmt: ## Fail if a file is not gofmt-ed
+	@unformatted=$$(gofmt -l cmd internal test); \
+		[ -z "$$unformatted" ] || { echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; }
+
+vet: ## Run go vet
+	go vet ./...
+
+tidy: ## Fail if go.mod or go.sum is not what the code needs
+	go mod tidy -diff
+	go mod verify
+
+cross: ## Build for every platform we ship
+	@for platform in $(PLATFORMS); do \
+		echo "go build $$platform"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -trimpath -o /dev/null ./cmd/...; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 go vet ./...; \
+	done
+
+lint: $(GOLANGCI) ## Run golangci-lint
+	$(GOLANGCI) run ./...
+
+race: ## Run all tests under the race detector
+	@.ci/need gcc
+	go test -race ./...
+
+fuzz-short: ## Fuzz every target for five seconds
+	@.ci/fuzz 5s
+
+isolation-quick: build ## Run the short form of the isolation suite
+	go run ./test/isolation -quick
+
+##@ Longer runs
+
+fuzz: ## Fuzz every target for FUZZTIME (60s)
+	@.ci/fuzz $(FUZZTIME)
+
+bench: build ## Measure against nginx and haproxy; QUICK=1 for a short run without verdict
+	@.ci/need nginx haproxy
+	go run ./test/bench $(if $(QUICK),-quick)
+
+isolation: build ## Run the whole isolation suite, against nginx too
+	@.ci/need nginx
+	go run ./test/isolation
+
+##@ Tools
+
+golden: ## Rewrite the golden files of the tests
+	go test ./test/house -update
+
+clean: ## Remove what the targets above have built
+	rm -rf bin .cache
+
+# A pinned linter, built from source by the Go toolchain at hand: one that was
+# built by an older Go refuses newer code.
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION), once"
+	@GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv .cache/bin/golangci-lint $@
+
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick fuzz bench isolation golden clean

@@ -1,0 +1,279 @@
+package house
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// How long an example may take. The first bounds a command that hangs, the
+// others a server that does not come up or go down.
+const (
+	commandTime = 60 * time.Second
+	readyTime   = 60 * time.Second
+	stopTime    = 20 * time.Second
+)
+
+// Stage runs the examples of one document, in order, in a folder of its own.
+// Documents name fixed ports; the stage replaces each by a free one, the same
+// for the whole document, so that documents can run side by side and beside
+// whatever the machine is doing. A Stage is used by one goroutine.
+type Stage struct {
+	Dir      string // where examples run
+	Checkout string // where examples run that build from source
+	Programs string // a folder with the binary, put first on PATH
+
+	ports   map[string]string
+	servers []*server
+}
+
+// server is an example that runs until the document ends.
+type server struct {
+	line    int
+	command *exec.Cmd
+	output  *lockedBuffer
+	done    chan struct{} // closed when the process has ended and err is set
+	err     error
+}
+
+// Run runs one example and returns what is wrong with it, or nil.
+func (s *Stage) Run(ctx context.Context, example Example) error {
+	if err := s.run(ctx, example); err != nil {
+		return fmt.Errorf("line %d: %w", example.Line, err)
+	}
+	return nil
+}
+
+func (s *Stage) run(ctx context.Context, example Example) error {
+	switch {
+	case example.Directive == "skip":
+		return nil
+	case example.Language == "yaml":
+		return s.check(ctx, example)
+	case example.Language == "json":
+		if !json.Valid([]byte(example.Text)) {
+			return errors.New("not JSON")
+		}
+		return nil
+	case example.Language != "sh":
+		return nil
+	case example.Directive == "serve":
+		return s.serve(ctx, example)
+	}
+	return s.command(ctx, example)
+}
+
+// check writes a configuration down and has it validated by the binary.
+func (s *Stage) check(ctx context.Context, example Example) error {
+	name := "example.yaml"
+	if example.Directive == "file" {
+		name = example.Argument
+	}
+	config, err := s.replacePorts(example.Config())
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(config), 0o644); err != nil {
+		return err
+	}
+	return s.command(ctx, Example{Language: "sh", Text: "understudy check -c " + name})
+}
+
+func (s *Stage) command(ctx context.Context, example Example) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	command, err := s.prepare(ctx, example.Text)
+	if err != nil {
+		return err
+	}
+	out, err := command.CombinedOutput()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		return err
+	}
+	want := 0
+	if example.Directive == "exits" {
+		if want, err = strconv.Atoi(example.Argument); err != nil {
+			return err
+		}
+	}
+	if code := command.ProcessState.ExitCode(); code != want {
+		return fmt.Errorf("ended with code %d, not %d:\n%s\n%s", code, want, example.Text, out)
+	}
+	if example.Directive == "prints" && !bytes.Contains(out, []byte(example.Argument)) {
+		return fmt.Errorf("did not print %q:\n%s\n%s", example.Argument, example.Text, out)
+	}
+	return nil
+}
+
+// prepare makes a shell in a process group of its own, so that whatever it
+// starts can be stopped with it.
+func (s *Stage) prepare(ctx context.Context, script string) (*exec.Cmd, error) {
+	script, err := s.replacePorts(script)
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	command.Dir = s.Dir
+	if strings.Contains(script, "./cmd/") {
+		command.Dir = s.Checkout
+	}
+	command.Env = append(os.Environ(), "PATH="+s.Programs+":"+os.Getenv("PATH"))
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	command.WaitDelay = time.Second
+	return command, nil
+}
+
+// serve starts an example that goes on, and waits until it answers.
+func (s *Stage) serve(ctx context.Context, example Example) error {
+	command, err := s.prepare(ctx, example.Text)
+	if err != nil {
+		return err
+	}
+	url, err := s.replacePorts(example.Argument)
+	if err != nil {
+		return err
+	}
+	started := &server{line: example.Line, command: command, output: &lockedBuffer{}, done: make(chan struct{})}
+	command.Stdout, command.Stderr = started.output, started.output
+	if err := command.Start(); err != nil {
+		return err
+	}
+	s.servers = append(s.servers, started)
+	go func() {
+		started.err = command.Wait()
+		close(started.done)
+	}()
+	if err := started.awaitReady(ctx, url); err != nil {
+		return fmt.Errorf("%w:\n%s\n%s", err, example.Text, started.output)
+	}
+	return nil
+}
+
+func (s *server) awaitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return fmt.Errorf("ended before it was ready: %w", s.err)
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer 200", url)
+		case <-tick.C:
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			continue
+		}
+		response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return nil
+		}
+	}
+}
+
+// Close stops what still serves, as an operator would, and returns what did not
+// end well.
+func (s *Stage) Close() error {
+	var all error
+	for _, started := range s.servers {
+		all = errors.Join(all, started.stop())
+	}
+	return all
+}
+
+func (s *server) stop() error {
+	select {
+	case <-s.done:
+		return fmt.Errorf("line %d: the server ended by itself: %w\n%s", s.line, s.err, s.output)
+	default:
+	}
+	group := -s.command.Process.Pid
+	if err := syscall.Kill(group, syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-s.done:
+	case <-time.After(stopTime):
+		_ = syscall.Kill(group, syscall.SIGKILL) // it may have ended just now
+		<-s.done
+		return fmt.Errorf("line %d: the server did not stop\n%s", s.line, s.output)
+	}
+	return nil
+}
+
+// localPort is an address of a document's example.
+var localPort = regexp.MustCompile(`127\.0\.0\.1:(\d{4,5})\b`)
+
+// Port is the free port that stands for a port of the document.
+func (s *Stage) Port(documented string) (string, error) {
+	if port, ok := s.ports[documented]; ok {
+		return port, nil
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return "", err
+	}
+	if s.ports == nil {
+		s.ports = map[string]string{}
+	}
+	s.ports[documented] = port
+	return port, nil
+}
+
+func (s *Stage) replacePorts(text string) (string, error) {
+	var failed error
+	replaced := localPort.ReplaceAllStringFunc(text, func(address string) string {
+		host, documented, _ := strings.Cut(address, ":")
+		port, err := s.Port(documented)
+		failed = errors.Join(failed, err)
+		return host + ":" + port
+	})
+	return replaced, failed
+}
+
+// lockedBuffer collects the output of a process that others read meanwhile.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+// String returns what was written so far.
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
