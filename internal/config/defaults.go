@@ -1,0 +1,135 @@
+package config
+
+import (
+	"math"
+	"time"
+)
+
+// The defaults that other rooms' documentation and the reference cite.
+const (
+	defaultBackendTimeout  = Timeout(60 * time.Second)
+	defaultIdleTimeout     = Timeout(60 * time.Second)
+	defaultCopyTimeout     = Timeout(15 * time.Second)
+	defaultBodyLimit       = Size(10 << 20)
+	defaultInFlight        = 256
+	defaultQueue           = 1024
+	defaultMemory          = Size(32 << 20)
+	defaultConnectTimeout  = Timeout(5 * time.Second)
+	defaultPoolIdleTimeout = Timeout(50 * time.Second) // shorter than the 60 s after which many servers hang up
+)
+
+// setDefaults fills in everything that was left out. It is the only place that
+// knows defaults, is applied once, and changes nothing that is set. It never
+// fails: what is wrong is left for validate to say.
+func setDefaults(c *Config) {
+	for i := range c.Listeners {
+		or(&c.Listeners[i].Protocol, "HTTP")
+	}
+	for i := range c.Routes {
+		for j := range c.Routes[i].Rules {
+			setRuleDefaults(&c.Routes[i].Rules[j])
+		}
+	}
+	for i := range c.Backends {
+		b := &c.Backends[i]
+		or(&b.Balance, RoundRobin)
+		or(&b.ConnectTimeout, defaultConnectTimeout)
+		or(&b.IdleTimeout, defaultPoolIdleTimeout)
+		or(&b.Health.Failures, 3)
+		or(&b.Health.Eject, Timeout(5*time.Second))
+	}
+	orNew(&c.AccessLog.Percent, 100)
+	or(&c.Client.HeadLimit, 64<<10)
+	or(&c.Client.TargetLimit, min(16<<10, c.Client.HeadLimit))
+	or(&c.Client.HeaderCount, 128)
+	or(&c.Client.HeadTimeout, Timeout(30*time.Second))
+	or(&c.Client.IdleTimeout, Timeout(75*time.Second))
+	or(&c.Shutdown.Drain, Timeout(30*time.Second))
+	or(&c.Shutdown.Copies, Timeout(5*time.Second))
+}
+
+func setRuleDefaults(r *Rule) {
+	for i := range r.Matches {
+		setMatchDefaults(&r.Matches[i])
+	}
+	or(&r.Timeouts.Request, TimeoutOff)
+	or(&r.Timeouts.Backend, defaultBackendTimeout)
+	or(&r.Timeouts.Idle, defaultIdleTimeout)
+	if r.Redirect != nil {
+		or(&r.Redirect.StatusCode, 302)
+	}
+	for i := range r.Backends {
+		orNew(&r.Backends[i].Weight, 1)
+	}
+	for i := range r.Mirrors {
+		setMirrorDefaults(&r.Mirrors[i])
+	}
+}
+
+func setMatchDefaults(m *Match) {
+	if m.Path != nil {
+		or(&m.Path.Type, PathPrefix)
+	}
+	for _, list := range [][]ValueMatch{m.Headers, m.Query, m.Cookies} {
+		for i := range list {
+			or(&list[i].Type, ValueExact)
+		}
+	}
+}
+
+func setMirrorDefaults(m *Mirror) {
+	or(&m.Name, m.Backend)
+	or(&m.Writes, WritesSkip)
+	or(&m.Host.Kind, HostPreserve)
+	orNew(&m.Marker, true)
+	or(&m.Body.Limit, defaultBodyLimit)
+	or(&m.Body.OverLimit, OverLimitSkip)
+	or(&m.Timeout, defaultCopyTimeout)
+	or(&m.Pipeline, 1)
+	or(&m.Backoff.Failures, 5)
+	or(&m.Backoff.Base, Timeout(time.Second))
+	or(&m.Backoff.Max, max(Timeout(60*time.Second), m.Backoff.Base))
+	orNew(&m.Backoff.Adaptive, true)
+	or(&m.Limits.InFlight, defaultInFlight)
+	or(&m.Limits.Queue, defaultQueue)
+	or(&m.Limits.Memory, defaultMemory)
+	or(&m.Limits.Connections, m.Limits.InFlight)
+	if m.Match != nil {
+		setMatchDefaults(m.Match)
+	}
+	setShare(m)
+}
+
+// setShare turns Percent or Fraction into an exact fraction. Percent stays nil
+// beside a Fraction, so that the configuration in force reads like the file.
+func setShare(m *Mirror) {
+	if m.Fraction != nil {
+		or(&m.Fraction.Denominator, 100)
+		m.Numerator = uint64(max(m.Fraction.Numerator, 0))
+		m.Denominator = uint64(max(m.Fraction.Denominator, 1))
+		return
+	}
+	orNew(&m.Percent, 100)
+	m.Numerator = uint64(perMillion(*m.Percent))
+	m.Denominator = uint64(Whole)
+}
+
+// perMillion is a percentage in parts per million, within 0 to Whole.
+func perMillion(percent float64) Share {
+	return Share(math.Round(min(max(percent, 0), 100) * float64(Whole) / 100))
+}
+
+// or sets what is unset.
+func or[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+// orNew points a nil pointer at a value of its own.
+func orNew[T any](p **T, value T) {
+	if *p == nil {
+		*p = &value
+	}
+}

@@ -1,0 +1,207 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Redacted stands for the admin token wherever a Config is shown.
+const Redacted = "[redacted]"
+
+// versionDigits of SHA-256 tell the configurations of one installation apart
+// and are short enough to be read aloud.
+const versionDigits = 12
+
+// YAML is the configuration in force, every default written out, the admin
+// token redacted. Parsing it gives the same Config again, but for the token.
+func (c *Config) YAML() ([]byte, error) {
+	// JSON is YAML, so the one encoder below serves both.
+	data, err := c.JSON()
+	if err != nil {
+		return nil, err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	setBlockStyle(&doc)
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	if err := enc.Encode(&doc); err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// JSON is what [Config.YAML] is, as JSON on one line. It is the canonical form
+// that Config.Version is computed from. It fails only on a Config that was not
+// validated.
+func (c *Config) JSON() ([]byte, error) {
+	return appendValue(nil, reflect.ValueOf(c).Elem())
+}
+
+// version leaves the token out, so that a version can be shown to anybody
+// without letting them try out tokens at home.
+func version(c *Config) string {
+	data, err := c.JSON()
+	if err != nil {
+		// A valid Config holds only finite numbers and known types.
+		panic(err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])[:versionDigits]
+}
+
+// String is the Admin with its token redacted, so that printing a Config does
+// not leak it.
+func (a Admin) String() string {
+	return fmt.Sprintf("{Address:%s Token:%s Pprof:%t}", a.Address, a.redacted().Token, a.Pprof)
+}
+
+// GoString is String, for %#v.
+func (a Admin) GoString() string { return "config.Admin" + a.String() }
+
+func (a Admin) redacted() Admin {
+	if a.Token != "" {
+		a.Token = Redacted
+	}
+	return a
+}
+
+// setBlockStyle drops JSON's braces and quotes; the encoder puts quotes back
+// where they are needed. Short lists of scalars stay on one line.
+func setBlockStyle(n *yaml.Node) {
+	n.Style = 0
+	scalars := n.Kind == yaml.SequenceNode
+	for _, child := range n.Content {
+		setBlockStyle(child)
+		scalars = scalars && child.Kind == yaml.ScalarNode
+	}
+	if scalars {
+		n.Style = yaml.FlowStyle
+	}
+}
+
+// appendValue appends v as JSON. Fields in the order of the types; unset ones
+// are left out, which after setDefaults means: what the file did not ask for.
+func appendValue(dst []byte, v reflect.Value) ([]byte, error) {
+	switch value := v.Interface().(type) {
+	case Timeout:
+		return appendString(dst, value.String()), nil
+	case Size:
+		return appendString(dst, value.String()), nil
+	case netip.Prefix:
+		return appendString(dst, value.String()), nil
+	case HostPolicy:
+		return appendHostPolicy(dst, value), nil
+	case Admin:
+		return appendStruct(dst, reflect.ValueOf(value.redacted()))
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return appendStruct(dst, v)
+	case reflect.Pointer:
+		return appendValue(dst, v.Elem())
+	case reflect.Slice:
+		dst = append(dst, '[')
+		for i := range v.Len() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			var err error
+			if dst, err = appendValue(dst, v.Index(i)); err != nil {
+				return nil, err
+			}
+		}
+		return append(dst, ']'), nil
+	case reflect.String:
+		return appendString(dst, v.String()), nil
+	case reflect.Bool:
+		return strconv.AppendBool(dst, v.Bool()), nil
+	case reflect.Int, reflect.Int64:
+		return strconv.AppendInt(dst, v.Int(), 10), nil
+	}
+	number, err := json.Marshal(v.Interface())
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	return append(dst, number...), nil
+}
+
+func appendStruct(dst []byte, v reflect.Value) ([]byte, error) {
+	t := v.Type()
+	dst = append(dst, '{')
+	first := true
+	for i := range t.NumField() {
+		name, field := t.Field(i).Tag.Get("yaml"), v.Field(i)
+		if name == "-" || unset(field) {
+			continue
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = append(appendString(dst, name), ':')
+		var err error
+		if dst, err = appendValue(dst, field); err != nil {
+			return nil, err
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+// unset is the zero value of a field, an empty list, or a section of such
+// fields. A pointer is there to tell "unset" from zero, so what it points to
+// is set, whatever it is.
+func unset(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Slice:
+		return v.Len() == 0
+	case reflect.Struct:
+		if _, leaf := v.Interface().(netip.Prefix); leaf {
+			return false
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).Tag.Get("yaml") != "-" && !unset(v.Field(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	return v.IsZero()
+}
+
+func appendHostPolicy(dst []byte, h HostPolicy) []byte {
+	if h.Kind == HostLiteral {
+		dst = append(dst, `{"literal":`...)
+		return append(appendString(dst, h.Literal), '}')
+	}
+	return appendString(dst, string(h.Kind))
+}
+
+// appendString escapes what JSON must have escaped, and what YAML does not
+// read raw.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r > 0xffff || r != 0xfeff && unicode.IsPrint(r):
+			dst = append(dst, string(r)...)
+		default:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		}
+	}
+	return append(dst, '"')
+}

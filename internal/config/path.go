@@ -1,0 +1,124 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// place is where a value is in the configuration, as a linked list towards the
+// root, so that naming a place costs nothing until there is an error. A nil
+// place is the root.
+type place struct {
+	parent *place
+	name   string // of a field; empty for an element of a list
+	index  int
+}
+
+func (p *place) field(name string) *place { return &place{parent: p, name: name} }
+func (p *place) at(i int) *place          { return &place{parent: p, index: i} }
+
+// String is routes[0].rules[1].percent.
+func (p *place) String() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.name == "":
+		return p.parent.String() + "[" + strconv.Itoa(p.index) + "]"
+	case p.parent == nil:
+		return p.name
+	}
+	return p.parent.String() + "." + p.name
+}
+
+// fail appends a problem at p.
+func (p *place) fail(errs *Errors, hint, format string, args ...any) {
+	*errs = append(*errs, FieldError{Path: p.String(), Message: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// located sets the line of every problem in errs by walking the document, and
+// leaves out those at, below or just above a place where decoding already
+// failed: they would only repeat it.
+func located(errs Errors, root *yaml.Node, decoding Errors) Errors {
+	kept := errs[:0]
+	for _, e := range errs {
+		if repeats(e.Path, decoding) {
+			continue
+		}
+		e.Line = lineOf(root, e.Path)
+		kept = append(kept, e)
+	}
+	return kept
+}
+
+// repeats reports whether a decoding problem at the same place, in it or
+// around it explains one at path.
+func repeats(path string, decoding Errors) bool {
+	for _, d := range decoding {
+		if d.Path == "" || path == "" || within(path, d.Path) || within(d.Path, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether path is outer or inside it.
+func within(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// lineOf is the line of the value at path, or of the nearest thing around it
+// that is written in the document.
+func lineOf(n *yaml.Node, path string) int {
+	line := n.Line
+	for path != "" {
+		n = resolved(n)
+		var step string
+		if path[0] == '[' {
+			step, path, _ = strings.Cut(path[1:], "]")
+			i, err := strconv.Atoi(step)
+			if err != nil || n.Kind != yaml.SequenceNode || i >= len(n.Content) {
+				return line
+			}
+			n = n.Content[i]
+		} else {
+			path = strings.TrimPrefix(path, ".")
+			end := strings.IndexAny(path, ".[")
+			if end < 0 {
+				end = len(path)
+			}
+			step, path = path[:end], path[end:]
+			value := child(n, step)
+			if value == nil {
+				return line
+			}
+			n = value
+		}
+		line = n.Line
+	}
+	return line
+}
+
+// child is the value of a mapping's key, nil if there is none.
+func child(n *yaml.Node, key string) *yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// resolved is the node that an alias stands for.
+func resolved(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
