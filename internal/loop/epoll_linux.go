@@ -1,0 +1,195 @@
+package loop
+
+import (
+	"net/netip"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// batch is how many events one look takes. More events wait for the next
+	// pass, so it also bounds how long copies wait behind live bytes.
+	batch = 256
+
+	// maxVec is how many slices one send takes. 64 of them describe far more
+	// than a socket buffer takes at once.
+	maxVec = 64
+
+	// special marks events that are not of a socket: generations start above.
+	special = 0
+)
+
+// epoll is the poller that owns its sockets.
+type epoll struct {
+	loop   *Loop
+	fd     int
+	wakeFD int
+
+	// sockets is indexed by file descriptor. An event carries the generation of
+	// its registration too: an event of a socket that was closed earlier in the
+	// same batch does not reach the next owner of its descriptor.
+	sockets []*socket
+	gen     int32
+
+	acceptors []*acceptor
+	changed   []*socket // whose interest differs from what the kernel has
+
+	events [batch]unix.EpollEvent
+	iov    [maxVec]unix.Iovec
+	msg    unix.Msghdr
+}
+
+func newEpoll(l *Loop) (poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	ep := &epoll{loop: l, fd: fd, wakeFD: wakeFD}
+	// Edge-triggered: a wake-up need not be read to be taken back.
+	if err := ep.control(unix.EPOLL_CTL_ADD, wakeFD, unix.EPOLLIN|unix.EPOLLET, special); err != nil {
+		ep.close()
+		return nil, err
+	}
+	return ep, nil
+}
+
+func (ep *epoll) control(op, fd int, mask uint32, gen int32) error {
+	ev := unix.EpollEvent{Events: mask, Fd: int32(fd), Pad: gen}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(ep.fd), uintptr(op), uintptr(fd),
+		uintptr(unsafe.Pointer(&ev)), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("epoll_ctl", errno)
+	}
+	return nil
+}
+
+func (ep *epoll) wait(d time.Duration) {
+	ep.sync()
+	n := ep.look()
+	if n == 0 && d != 0 && ep.loop.drowse() {
+		n = ep.block(d)
+		ep.loop.asleep.Store(false)
+	}
+	for i := range n {
+		ep.dispatch(&ep.events[i])
+	}
+}
+
+// look takes what is ready without waiting. It hides from the scheduler, as all
+// calls here that cannot block: telling it costs more than the call.
+func (ep *epoll) look() int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep.fd),
+		uintptr(unsafe.Pointer(&ep.events)), batch, 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// block waits for up to d, negative for ever.
+func (ep *epoll) block(d time.Duration) int {
+	ms := -1
+	if d >= 0 {
+		ms = int((d + time.Millisecond - 1) / time.Millisecond)
+	}
+	n, err := unix.EpollWait(ep.fd, ep.events[:], ms)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (ep *epoll) dispatch(ev *unix.EpollEvent) {
+	if ev.Pad == special {
+		for _, a := range ep.acceptors {
+			if a.fd == int(ev.Fd) {
+				a.drain()
+				return
+			}
+		}
+		return
+	}
+	s := ep.sockets[ev.Fd]
+	if s == nil || s.gen != ev.Pad {
+		return
+	}
+	if r := s.readiness(ev.Events); r != 0 {
+		s.event(r)
+	}
+}
+
+func (ep *epoll) wake() {
+	one := [8]byte{0: 1}
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(ep.wakeFD), uintptr(unsafe.Pointer(&one)), 8)
+}
+
+// sync tells the kernel what sockets want now. Doing it once per pass spares the
+// calls for interest that came and went within it.
+func (ep *epoll) sync() {
+	for i, s := range ep.changed {
+		ep.changed[i] = nil
+		s.sync()
+	}
+	ep.changed = ep.changed[:0]
+}
+
+func (ep *epoll) close() {
+	for _, a := range ep.acceptors {
+		a.queue.leave(a)
+	}
+	for _, s := range ep.sockets {
+		if s != nil {
+			s.Close()
+		}
+	}
+	unix.Close(ep.wakeFD)
+	unix.Close(ep.fd)
+}
+
+func (ep *epoll) dial(addr netip.AddrPort, h Handler) (*Conn, error) {
+	sa, family, err := sockaddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	setNoDelay(fd)
+	if err := unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("connect", err)
+	}
+	s := &socket{fd: fd}
+	s.remote, s.connecting = addr, true
+	s.want = Readable | Writable
+	if err := ep.add(s, h); err != nil {
+		return nil, err
+	}
+	return &s.Conn, nil
+}
+
+// add registers a new socket, or closes it.
+func (ep *epoll) add(s *socket, h Handler) error {
+	ep.gen = max(ep.gen+1, special+1)
+	s.ep, s.gen = ep, ep.gen
+	s.loop, s.transport, s.handler = ep.loop, s, h
+	s.mask = s.interest()
+	if err := ep.control(unix.EPOLL_CTL_ADD, s.fd, s.mask, s.gen); err != nil {
+		unix.Close(s.fd)
+		return err
+	}
+	for len(ep.sockets) <= s.fd {
+		ep.sockets = append(ep.sockets, nil)
+	}
+	ep.sockets[s.fd] = s
+	return nil
+}

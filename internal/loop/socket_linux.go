@@ -1,0 +1,274 @@
+package loop
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// parked is the mask of a socket that was taken out of the epoll set.
+const parked = ^uint32(0)
+
+// socket is a connection that an epoll loop owns.
+type socket struct {
+	Conn
+	ep     *epoll
+	fd     int
+	gen    int32
+	mask   uint32 // interest as the kernel has it
+	queued bool   // in ep.changed
+}
+
+// interest is what the kernel shall report, besides errors.
+func (s *socket) interest() uint32 {
+	if s.connecting {
+		return unix.EPOLLOUT
+	}
+	var mask uint32
+	if s.want&Readable != 0 {
+		mask |= unix.EPOLLIN
+	}
+	if s.want&Writable != 0 {
+		mask |= unix.EPOLLOUT
+	}
+	return mask
+}
+
+// readiness translates an event. It can be
+//   - the end of connecting, well or not;
+//   - bytes, FIN or room to write, which the socket may no longer want;
+//   - a reset: EPOLLERR with EPOLLHUP, reported whether wanted or not;
+//   - FIN both ways: EPOLLHUP alone. To a reader that is just EPOLLIN; to
+//     anybody else nothing, but it would come again and again.
+func (s *socket) readiness(events uint32) Ready {
+	if s.connecting {
+		return s.connected(events)
+	}
+	var r Ready
+	if events&unix.EPOLLERR != 0 && s.err == nil {
+		s.err = s.pendingError("read")
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		r |= Readable & s.want
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLERR) != 0 {
+		r |= Writable & s.want
+	}
+	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		if s.err != nil {
+			r |= Hangup
+		}
+		if s.want == 0 {
+			s.park()
+		}
+	}
+	return r
+}
+
+// connected ends connecting.
+func (s *socket) connected(events uint32) Ready {
+	s.err = s.pendingError("connect")
+	if s.err == nil && events&unix.EPOLLOUT == 0 {
+		return 0
+	}
+	s.connecting = false
+	s.WantWrite(false)
+	if s.err != nil {
+		return Hangup
+	}
+	if sa, err := unix.Getsockname(s.fd); err == nil {
+		s.local = addrPort(sa)
+	}
+	return Writable
+}
+
+// park takes the socket out of the epoll set until it wants something again.
+func (s *socket) park() {
+	_ = s.ep.control(unix.EPOLL_CTL_DEL, s.fd, 0, s.gen)
+	s.mask = parked
+}
+
+func (s *socket) update() {
+	if !s.queued {
+		s.queued = true
+		s.ep.changed = append(s.ep.changed, s)
+	}
+}
+
+// sync makes the kernel's interest that of the socket.
+func (s *socket) sync() {
+	s.queued = false
+	mask := s.interest()
+	if s.closed || mask == s.mask || s.mask == parked && mask == 0 {
+		return
+	}
+	op := unix.EPOLL_CTL_MOD
+	if s.mask == parked {
+		op = unix.EPOLL_CTL_ADD
+	}
+	_ = s.ep.control(op, s.fd, mask, s.gen)
+	s.mask = mask
+}
+
+func (s *socket) recv(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
+		switch errno {
+		case 0:
+			if n > 0 {
+				return int(n), nil
+			}
+			// The kernel reports a reset once; after that it looks like an end.
+			if s.err != nil {
+				return 0, s.err
+			}
+			return 0, io.EOF
+		case unix.EAGAIN:
+			if s.err != nil {
+				return 0, s.err
+			}
+			return 0, ErrAgain
+		case unix.EINTR:
+		default:
+			return 0, s.fail("read", errno)
+		}
+	}
+}
+
+func (s *socket) send(v [][]byte) (int, error) {
+	for {
+		n, errno := s.trySend(v)
+		switch errno {
+		case 0:
+			return n, nil
+		case unix.EAGAIN:
+			return 0, ErrAgain
+		case unix.EINTR:
+		default:
+			return 0, s.fail("write", errno)
+		}
+	}
+}
+
+// trySend makes one system call: sendto for one slice, sendmsg for more.
+func (s *socket) trySend(v [][]byte) (int, unix.Errno) {
+	ep := s.ep
+	count := 0
+	for _, b := range v {
+		if len(b) == 0 {
+			continue
+		}
+		ep.iov[count].Base = unsafe.SliceData(b)
+		ep.iov[count].SetLen(len(b))
+		if count++; count == maxVec {
+			break
+		}
+	}
+	var n uintptr
+	var errno unix.Errno
+	switch count {
+	case 0:
+		return 0, 0
+	case 1:
+		n, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd),
+			uintptr(unsafe.Pointer(ep.iov[0].Base)), uintptr(ep.iov[0].Len), unix.MSG_NOSIGNAL, 0, 0)
+	default:
+		ep.msg.Iov = &ep.iov[0]
+		ep.msg.SetIovlen(count)
+		n, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, uintptr(s.fd),
+			uintptr(unsafe.Pointer(&ep.msg)), unix.MSG_NOSIGNAL)
+	}
+	clear(ep.iov[:count]) // do not hold the caller's buffers
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+func (s *socket) end(how ending) error {
+	if how == endWrite {
+		return os.NewSyscallError("shutdown", unix.Shutdown(s.fd, unix.SHUT_WR))
+	}
+	if how == endAbort {
+		_ = unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	s.ep.sockets[s.fd] = nil
+	return unix.Close(s.fd)
+}
+
+// fail keeps and returns the error of a system call.
+func (s *socket) fail(call string, errno unix.Errno) error {
+	err := os.NewSyscallError(call, errno)
+	// Writing after the own FIN, or after a FIN and a reset, says nothing new to
+	// a reader.
+	if s.err == nil && errno != unix.EPIPE {
+		s.err = err
+	}
+	return err
+}
+
+// pendingError takes the socket's error, which the kernel tells only once.
+func (s *socket) pendingError(call string) error {
+	errno, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return os.NewSyscallError("getsockopt", err)
+	}
+	if errno == 0 {
+		return nil
+	}
+	return os.NewSyscallError(call, unix.Errno(errno))
+}
+
+// setNoDelay sends small writes at once: a proxy writes whole messages.
+func setNoDelay(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+}
+
+func sockaddr(addr netip.AddrPort) (unix.Sockaddr, int, error) {
+	ip := addr.Addr().Unmap()
+	switch {
+	case ip.Is4():
+		return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}, unix.AF_INET, nil
+	case ip.Is6():
+		zone, err := zoneIndex(ip.Zone())
+		return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: ip.As16(), ZoneId: zone}, unix.AF_INET6, err
+	}
+	return nil, 0, &net.AddrError{Err: "not an IP address", Addr: addr.String()}
+}
+
+func zoneIndex(zone string) (uint32, error) {
+	if zone == "" {
+		return 0, nil
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n), nil
+	}
+	ifc, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, err
+	}
+	return uint32(ifc.Index), nil
+}
+
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.ZoneId != 0 && ip.Is6() {
+			ip = ip.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
+		}
+		return netip.AddrPortFrom(ip, uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
