@@ -212,7 +212,12 @@ func overBudget(t *Tree, node ast.Node) []string {
 	return findings
 }
 
+// adjacentBools says whether two bools stand side by side among other
+// parameters. Two bools alone are what a function is about: both(a, b).
 func adjacentBools(parameters *ast.FieldList) bool {
+	if parameters.NumFields() == 2 {
+		return false
+	}
 	before := false
 	for _, field := range parameters.List {
 		t, ok := field.Type.(*ast.Ident)

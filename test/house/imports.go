@@ -18,7 +18,7 @@ type Floor struct {
 var Floors = []Floor{
 	{"ground", []string{"traffic", "config"}},
 	{"ground, one step up", []string{"telemetry"}}, // it counts traffic
-	{"floor 1", []string{"http1", "loop", "route", "spool"}},
+	{"floor 1", []string{"accesslog", "http1", "loop", "route", "spool"}},
 	{"floor 2", []string{"upstream"}},
 	{"floor 3", []string{"mirror"}},
 	{"floor 4", []string{"proxy", "admin"}},
