@@ -104,8 +104,9 @@ type Outcome struct {
 // It is handed over whole when the last outcome is in, and belongs to the
 // Sink from then on.
 type Exchange struct {
-	ID        string    // x-request-id
-	Start     time.Time // when the request's head was complete
+	ID        string        // x-request-id
+	Start     time.Time     // when the request's head was complete
+	Duration  time.Duration // from Start to the last byte handed to the client's socket
 	Listener  string
 	Route     string // empty if no route matched
 	Rule      int    // index of the rule in its route
