@@ -1,0 +1,511 @@
+package mirror
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+	"github.com/understudy-proxy/understudy/internal/upstream"
+)
+
+// Copy is one request on its way to a shadow. It ends exactly once, by finish.
+// It belongs to one loop and is used again after it has ended: whoever holds
+// one keeps a Ticket.
+type Copy struct {
+	call   upstream.Call
+	owner  *Dispatcher
+	lane   *lane
+	policy *Policy
+	join   *Join
+	slot   int // of the outcome in the exchange
+	place  int // in lane.all
+
+	timer    loop.Timer
+	chunked  bool  // the body is sent in chunks
+	left     int64 // body bytes that may still be sent; -1 = no limit
+	held     bool  // waits for its end before it is sent, to know its length
+	queued   bool  // in lane.waiting
+	active   bool  // counted in lane.active
+	probe    bool
+	paced    bool
+	retried  bool
+	ended    bool
+	bare     spool.Queue // the head to send if a held body is over the limit
+	charged  int         // bytes charged to the mirror's memory
+	start    time.Duration
+	first    time.Duration
+	status   int
+	received int64
+	id       uint64 // grows with each use, see Ticket
+}
+
+// Ticket refers to a copy for as long as it has not ended.
+type Ticket struct {
+	copy *Copy
+	id   uint64
+}
+
+// Ticket returns a reference to c; the zero Ticket refers to nothing.
+func (c *Copy) Ticket() Ticket {
+	if c == nil {
+		return Ticket{}
+	}
+	return Ticket{c, c.id}
+}
+
+// Copy returns the copy, or nil if it has ended.
+func (t Ticket) Copy() *Copy {
+	if t.copy == nil || t.copy.id != t.id || t.copy.ended {
+		return nil
+	}
+	return t.copy
+}
+
+// newCopy returns a fresh copy that counts as in flight from now on.
+func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
+	var c *Copy
+	if last := len(d.free) - 1; last >= 0 {
+		c = d.free[last]
+		d.free = d.free[:last]
+		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out}, bare: c.bare, timer: c.timer}
+	} else {
+		c = &Copy{}
+		c.call.Out.Pool, c.bare.Pool = d.client.Pool, d.client.Pool
+		c.timer.Task = (*copyExpired)(c)
+	}
+	c.call.User = c
+	c.owner, c.lane, c.policy, c.join = d, l, p, join
+	c.place = len(l.all)
+	l.all = append(l.all, c)
+	d.total++
+	if join != nil {
+		c.slot = len(join.X.Copies)
+		join.X.Copies = append(join.X.Copies, traffic.Outcome{Mirror: p.Def.Name, Backend: p.Def.Backend})
+		join.Hold()
+	}
+	return c
+}
+
+// begin builds the head and sends the copy on its way, or says why not.
+func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
+	def := c.policy.Def
+	limit := int64(def.Body.Limit)
+	length := r.Framing()
+	o.Length, o.Expect, o.Extra = length, false, nil
+	o.Marker = c.policy.marker
+	c.left = -1
+	c.setHost(r, o)
+	c.setTrace(r, o)
+	bare := int64(http1.LengthNone)
+	switch {
+	case length == http1.LengthNone || limit < 0:
+	case length == http1.LengthChunked:
+		c.left = limit
+		if def.Body.OverLimit == config.OverLimitHeaders {
+			c.held = true
+			o.Length = bare
+			o.Extra = []byte(omitted + "\r\n")
+			c.build(&c.bare, r, o)
+			o.Length, o.Extra = length, nil
+		}
+	case length <= limit:
+	case def.Body.OverLimit == config.OverLimitTruncate:
+		o.Length = limit
+		c.left = limit
+		o.Extra = strconv.AppendInt([]byte(truncated+"; length="), length, 10)
+		o.Extra = append(o.Extra, "\r\n"...)
+	case def.Body.OverLimit == config.OverLimitHeaders:
+		o.Length = bare
+		c.left = 0
+		o.Extra = strconv.AppendInt([]byte(omitted+"; length="), length, 10)
+		o.Extra = append(o.Extra, "\r\n"...)
+	default:
+		return traffic.DropBodyLimit
+	}
+	c.chunked = o.Length == http1.LengthChunked
+	c.call.Head = string(r.Method()) == "HEAD"
+	c.call.Whole = o.Length == http1.LengthNone || o.Length == 0
+	c.build(&c.call.Out, r, o)
+	if !c.charge() {
+		return traffic.DropMemory
+	}
+	if c.held {
+		return ""
+	}
+	return c.lane.dispatch(c)
+}
+
+// The marks of a copy whose body is not all there.
+const (
+	truncated = "x-understudy-body: truncated"
+	omitted   = "x-understudy-body: omitted"
+)
+
+func (c *Copy) build(q *spool.Queue, r *http1.Request, o *http1.Outgoing) {
+	q.Commit(http1.AppendRequest(q.Room(headRoom), r, c.policy.edit, o))
+}
+
+// headRoom is the room for a head that needs no second block.
+const headRoom = 1 << 10
+
+// setHost chooses the copy's host as its policy says.
+func (c *Copy) setHost(r *http1.Request, o *http1.Outgoing) {
+	d, policy := c.owner, c.policy.Def.Host
+	host := o.Host
+	if host == nil {
+		host = r.Host()
+	}
+	d.host = d.host[:0]
+	switch policy.Kind {
+	case config.HostLiteral:
+		d.host = append(d.host, policy.Literal...)
+	case config.HostSuffix:
+		name, port := splitPort(host)
+		d.host = append(d.host, name...)
+		d.host = append(d.host, "-shadow"...)
+		d.host = append(d.host, port...)
+	case config.HostBackend:
+		// The name is needed before the copy is sent. With several endpoints,
+		// the one it is sent to may be another.
+		e := d.clientFor(c.policy).Pick(c.policy.Backend, nil)
+		if e == nil {
+			return
+		}
+		d.host = append(d.host, e.Address...)
+	default:
+		return
+	}
+	o.Host = d.host
+}
+
+// splitPort splits host before ":port". A colon inside brackets, or one of
+// several without brackets, belongs to an IPv6 address.
+func splitPort(host []byte) (name, port []byte) {
+	for i := len(host) - 1; i >= 0; i-- {
+		switch c := host[i]; {
+		case c == ':':
+			return host[:i], host[i:]
+		case c < '0' || c > '9':
+			return host, nil
+		}
+	}
+	return host, nil
+}
+
+// setTrace gives the copy a trace of its own, so that shadows do not distort
+// live traces, and names the live span in tracestate, so that the two can be
+// linked. A request without a trace gets none.
+func (c *Copy) setTrace(r *http1.Request, o *http1.Outgoing) {
+	live := o.Traceparent
+	if live == nil {
+		live, _ = r.Lookup(http1.Traceparent)
+	}
+	id, ok := TraceID(live)
+	if !ok {
+		return
+	}
+	d := c.owner
+	fresh := append(d.traceparent[:0], "00-"...)
+	fresh = appendHex(fresh, rand.Uint64())
+	fresh = appendHex(fresh, rand.Uint64()|1) // all zeros would be invalid
+	fresh = append(fresh, '-')
+	fresh = appendHex(fresh, rand.Uint64()|1)
+	fresh = append(fresh, live[52:55]...) // sampled or not, as the live one
+	d.traceparent, o.Traceparent = fresh, fresh
+	state := append(d.tracestate[:0], "understudy="...)
+	state = append(state, id...)
+	state = append(state, live[35:52]...)
+	d.tracestate, o.Tracestate = state, state
+}
+
+func appendHex(dst []byte, v uint64) []byte {
+	var b [8]byte
+	for i := range b {
+		b[i] = byte(v >> (56 - 8*i))
+	}
+	return hex.AppendEncode(dst, b[:])
+}
+
+// Body adds a part of the request's body. p lies in block b, which may be nil.
+func (c *Copy) Body(p []byte, b *spool.Buffer) {
+	if c.call.Whole || len(p) == 0 {
+		return
+	}
+	if c.left >= 0 && int64(len(p)) > c.left {
+		c.overLimit(p, b)
+		return
+	}
+	if c.left > 0 {
+		c.left -= int64(len(p))
+	}
+	c.add(p, b)
+	if !c.charge() {
+		c.drop(traffic.DropMemory)
+		return
+	}
+	c.call.Flush()
+}
+
+// add puts p behind what waits, in the framing of the copy.
+func (c *Copy) add(p []byte, b *spool.Buffer) {
+	out := &c.call.Out
+	if !c.chunked {
+		out.Add(p, b)
+		return
+	}
+	out.Commit(http1.AppendChunkHeader(out.Room(16), len(p)))
+	out.Add(p, b)
+	out.Copy(crlf)
+}
+
+var crlf = []byte("\r\n")
+
+// overLimit does what the mirror wants when the body is longer than its limit.
+func (c *Copy) overLimit(p []byte, b *spool.Buffer) {
+	switch c.policy.Def.Body.OverLimit {
+	case config.OverLimitTruncate:
+		if c.left > 0 {
+			c.add(p[:c.left], nil)
+		}
+		c.finishBody([]byte(truncated + "\r\n"))
+	case config.OverLimitHeaders:
+		c.call.Out.Reset()
+		c.call.Out, c.bare = c.bare, c.call.Out
+		c.chunked = false
+		c.finishBody(nil)
+	default:
+		c.drop(traffic.DropBodyLimit)
+	}
+}
+
+// Finish says that the request is whole.
+func (c *Copy) Finish(trailer []byte) {
+	if !c.call.Whole {
+		c.finishBody(trailer)
+	}
+}
+
+func (c *Copy) finishBody(trailer []byte) {
+	out := &c.call.Out
+	if c.chunked {
+		out.Commit(http1.AppendLastChunk(out.Room(8+len(trailer)), trailer))
+	}
+	c.call.Whole = true
+	if !c.charge() {
+		c.drop(traffic.DropMemory)
+		return
+	}
+	if c.held {
+		c.held = false
+		if reason := c.lane.dispatch(c); reason != "" {
+			c.drop(reason)
+		}
+		return
+	}
+	c.call.Flush()
+}
+
+// Cut gives the copy up because its request will never be whole. A whole copy
+// goes on.
+func (c *Copy) Cut() {
+	if !c.call.Whole {
+		c.drop(traffic.DropClientGone)
+	}
+}
+
+// charge tells the mirror's memory bound what the copy holds now.
+func (c *Copy) charge() bool {
+	held := c.call.Out.Held() + c.bare.Held()
+	delta := held - c.charged
+	if delta == 0 {
+		return true
+	}
+	c.charged = held
+	return c.lane.state.memory.Adjust(int64(delta)) || delta < 0
+}
+
+// send hands the copy to a connection.
+func (c *Copy) send() {
+	d := c.owner
+	c.active = true
+	client := d.clientFor(c.policy)
+	endpoint := client.Pick(c.policy.Backend, nil)
+	if endpoint == nil {
+		c.fail(traffic.FailConnect, "the backend has no endpoints")
+		return
+	}
+	c.start = d.loop.Now()
+	c.lane.state.lastCopy.Store(int64(wall(c.start)))
+	d.Governor.Copied()
+	if t := time.Duration(c.policy.Def.Timeout); t > 0 {
+		d.loop.Arm(&c.timer, t)
+	}
+	client.Send(&c.call, endpoint)
+}
+
+// began is the wall clock at zero of the loops' clock.
+var began = time.Now().UnixNano() - int64(loop.Now())
+
+func wall(now time.Duration) int64 { return began + int64(now) }
+
+// copyExpired is a copy whose time is up.
+type copyExpired Copy
+
+// Run fails the copy.
+func (c *copyExpired) Run() {
+	(*Copy)(c).call.Fail()
+	(*Copy)(c).fail(traffic.FailTimeout, "no whole answer in time")
+}
+
+// Sent implements upstream.Caller.
+func (c *Copy) Sent(_ *upstream.Call, n int) {
+	c.lane.books.Bytes += uint64(n)
+	c.charge()
+}
+
+// Answer implements upstream.Caller.
+func (c *Copy) Answer(_ *upstream.Call, r *http1.Response) {
+	if r.Interim() {
+		return
+	}
+	c.status = r.Status()
+	c.first = c.owner.loop.Now()
+	c.lane.books.First.Add(c.first - c.start)
+	count(&c.lane.books.Codes, c.status)
+}
+
+// Data implements upstream.Caller: the answer is read, so that its connection
+// can be used again, and dropped.
+func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
+	c.received += int64(len(p))
+	switch {
+	case c.received <= freeAnswer:
+	case c.received > maxAnswer:
+		c.call.Cancel()
+		c.complete()
+	case !c.owner.pace.take(c, len(p)):
+		c.paced = true
+		c.call.Pause()
+	}
+}
+
+// End implements upstream.Caller.
+func (c *Copy) End(_ *upstream.Call, _ []byte, f upstream.Failure) {
+	switch {
+	case !f.Failed():
+		c.complete()
+	case f.Reason == traffic.FailConnect && f.Unsent && c.policy.Def.Retry && !c.retried && c.call.Whole:
+		c.retried = true
+		c.retry()
+	default:
+		c.fail(f.Reason, f.Detail)
+	}
+}
+
+// retry sends the copy once more after a refused connection.
+func (c *Copy) retry() {
+	client := c.owner.clientFor(c.policy)
+	client.Send(&c.call, client.Pick(c.policy.Backend, c.call.Endpoint()))
+}
+
+func (c *Copy) complete() {
+	c.lane.state.Breaker.Succeeded(c.probe)
+	c.lane.books.Completed++
+	c.finish(traffic.Completed, "", "")
+}
+
+func (c *Copy) fail(reason traffic.Reason, detail string) {
+	c.lane.state.Breaker.Failed(c.owner.loop.Now(), c.probe)
+	count(&c.lane.books.Failed, reason)
+	c.finish(traffic.Failed, reason, detail)
+}
+
+func (c *Copy) drop(reason traffic.Reason) {
+	if c.probe {
+		c.lane.state.Breaker.Abandoned(c.owner.loop.Now())
+	}
+	c.call.Cancel()
+	count(&c.lane.books.Dropped, reason)
+	c.finish(traffic.Dropped, reason, "")
+}
+
+// finish ends the copy: it lets go of everything it holds, reports its
+// outcome, and makes room for the next one.
+func (c *Copy) finish(fate traffic.Fate, reason traffic.Reason, detail string) {
+	d, l := c.owner, c.lane
+	c.ended = true
+	d.loop.Disarm(&c.timer)
+	if c.paced {
+		d.pace.forget(c)
+	}
+	if c.queued {
+		l.waiting[l.first+slices.Index(l.waiting[l.first:], c)] = nil
+		l.state.queued.Add(-1)
+	}
+	c.call.Out.Reset()
+	c.bare.Reset()
+	c.charge()
+	c.report(fate, reason, detail)
+	last := len(l.all) - 1
+	l.all[c.place] = l.all[last]
+	l.all[c.place].place = c.place
+	l.all[last] = nil
+	l.all = l.all[:last]
+	d.total--
+	active := c.active
+	d.release(c)
+	if active {
+		l.leave()
+		l.next()
+	}
+}
+
+// release makes the copy free for use once this pass is over: until then
+// callers further up the stack may still look at it.
+func (d *Dispatcher) release(c *Copy) {
+	if len(d.ended) == 0 {
+		d.loop.AfterPass((*recycle)(d))
+	}
+	d.ended = append(d.ended, c)
+}
+
+// recycle is a dispatcher that has copies to recycle.
+type recycle Dispatcher
+
+// Run makes ended copies free.
+func (d *recycle) Run() {
+	d.free = append(d.free, d.ended...)
+	clear(d.ended)
+	d.ended = d.ended[:0]
+}
+
+// report tells the exchange, if anybody asked for one.
+func (c *Copy) report(fate traffic.Fate, reason traffic.Reason, detail string) {
+	if c.join == nil {
+		return
+	}
+	o := &c.join.X.Copies[c.slot]
+	o.Fate, o.Reason, o.Error = fate, reason, detail
+	o.Status, o.Bytes = c.status, c.received
+	if e := c.call.Endpoint(); e != nil && c.active {
+		o.Endpoint = e.Address
+	}
+	if c.start > 0 {
+		o.Start = c.join.Since(c.start)
+	}
+	if c.first > 0 {
+		o.First = c.join.Since(c.first)
+	}
+	o.End = c.join.Since(c.owner.loop.Now())
+	if fate == traffic.Failed {
+		o.Source = traffic.Shadow
+	}
+	c.join.Release()
+}

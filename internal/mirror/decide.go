@@ -1,0 +1,130 @@
+package mirror
+
+import (
+	"bytes"
+	"math"
+	"math/bits"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// Subject is a request as the decision sees it. Draw is one random number per
+// request, so that the requests of a 5 % mirror lie inside those of a 10 %
+// mirror of the same rule.
+type Subject struct {
+	Head  *http1.Request
+	Match *route.Request
+	Draw  uint64
+
+	addr [16]byte // a source address as a key
+}
+
+// decide says whether p selects the request, or why not. position is where the
+// request fell, as a part of 2^64: selected if it is under the mirror's share.
+func (p *Policy) decide(s *Subject) (position uint64, unkeyed bool, reason traffic.Reason) {
+	def := p.Def
+	_, copied := s.Head.Lookup(http1.CopyMarker)
+	switch {
+	case def.Numerator == 0:
+		return 0, false, traffic.SkipOff
+	case copied:
+		return 0, false, traffic.SkipLoop
+	case s.Head.Upgrade() != nil || s.Head.Connect():
+		return 0, false, traffic.SkipUpgrade
+	case p.matcher != nil && !p.matcher.Match(s.Match):
+		return 0, false, traffic.SkipMatch
+	case def.Writes == config.WritesSkip && !s.Head.Safe():
+		return 0, false, traffic.SkipWrite
+	}
+	position = s.Draw
+	if def.Key != nil {
+		if key, ok := keyOf(def.Key, s); ok {
+			position = Position(def.Key.Salt, key)
+		} else {
+			unkeyed = true
+		}
+	}
+	if hi, _ := bits.Mul64(position, def.Denominator); hi >= def.Numerator {
+		return position, unkeyed, traffic.SkipPercent
+	}
+	return position, unkeyed, ""
+}
+
+// Throttled says whether a selected request at position is withheld when only
+// the part throttle of the mirror's share is copied. It compares positions, so
+// that the same users stay in.
+func (p *Policy) throttled(position uint64, throttle float64) bool {
+	if throttle >= 1 {
+		return false
+	}
+	share := float64(p.Def.Numerator) / float64(p.Def.Denominator)
+	return float64(position)/math.MaxUint64 >= share*throttle
+}
+
+// keyOf returns the bytes that decide for s, and whether the request has any.
+func keyOf(k *config.Key, s *Subject) (key []byte, ok bool) {
+	switch {
+	case k.Header != "":
+		return s.Head.Value(k.Header, 0)
+	case k.Cookie != "":
+		return cookie(s.Head, k.Cookie)
+	case k.Source:
+		s.addr = s.Match.Source.As16()
+		return s.addr[:], true
+	case k.Trace:
+		v, _ := s.Head.Lookup(http1.Traceparent)
+		return TraceID(v)
+	}
+	return nil, false
+}
+
+// cookie returns the value of the first cookie of that name.
+func cookie(r *http1.Request, name string) (value []byte, ok bool) {
+	for i := 0; ; i++ {
+		line, ok := r.Value("cookie", i)
+		if !ok {
+			return nil, false
+		}
+		for len(line) > 0 {
+			var pair []byte
+			pair, line, _ = bytes.Cut(line, []byte(";"))
+			key, value, ok := bytes.Cut(bytes.TrimSpace(pair), []byte("="))
+			if ok && string(key) == name {
+				return value, true
+			}
+		}
+	}
+}
+
+// TraceID returns the trace id of a traceparent (W3C Trace Context §3.2), and
+// whether it is well formed.
+func TraceID(traceparent []byte) (id []byte, ok bool) {
+	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-' {
+		return nil, false
+	}
+	return traceparent[3:35], true
+}
+
+// Position places a key on a circle of 2^64: FNV-1a over salt, a zero byte and
+// the key, finished by MurmurHash3's mixer, because FNV alone leaves the high
+// bits, which decide, uneven for short keys. It is part of the contract: every
+// replica and every release must place a key alike. An empty key counts as one.
+func Position(salt string, key []byte) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	for i := range len(salt) {
+		h = (h ^ uint64(salt[i])) * prime
+	}
+	h *= prime // the zero byte
+	for _, c := range key {
+		h = (h ^ uint64(c)) * prime
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}

@@ -1,0 +1,156 @@
+package mirror
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/upstream"
+)
+
+// Policy is one mirror of one rule, compiled. It is immutable and shared by
+// all loops.
+type Policy struct {
+	Def     *config.Mirror
+	Backend *upstream.Backend
+	State   *State
+
+	edit    *http1.Edit // the route's changes followed by the mirror's own
+	matcher *route.Matcher
+	marker  []byte
+	once    sync.Once // the first skipped write is logged
+}
+
+// Compile makes the policy for mirror def of a rule whose own request header
+// changes are edit. state must be the one for the route and the mirror's name.
+func Compile(def *config.Mirror, edit *http1.Edit, backend *upstream.Backend, state *State) (*Policy, error) {
+	p := &Policy{Def: def, Backend: backend, State: state}
+	if def.Match != nil {
+		matcher, err := route.CompileMatch(def.Match)
+		if err != nil {
+			return nil, fmt.Errorf("compile match of mirror %s: %w", def.Name, err)
+		}
+		p.matcher = matcher
+	}
+	p.edit = edit.Then(Edit(def.Headers))
+	if def.Marker == nil || *def.Marker {
+		p.marker = []byte(def.Name)
+	}
+	state.configure(def)
+	return p, nil
+}
+
+// Edit compiles header changes; nil if there are none.
+func Edit(e config.HeaderEdit) *http1.Edit {
+	if len(e.Set)+len(e.Add)+len(e.Remove) == 0 {
+		return nil
+	}
+	return http1.NewEdit(e.Remove, headers(e.Set), headers(e.Add))
+}
+
+func headers(in []config.Header) []http1.Header {
+	out := make([]http1.Header, len(in))
+	for i, h := range in {
+		out[i] = http1.Header(h)
+	}
+	return out
+}
+
+// State is what all loops share about a mirror: its bounds and its breaker.
+// It outlives configurations, so that a reload neither forgets a sick shadow
+// nor lends it a second set of bounds. It is safe for many goroutines.
+type State struct {
+	Route   string // labels of its books
+	Name    string
+	Breaker Breaker
+
+	id       int // dense
+	backend  string
+	share    atomic.Uint64 // configured, in parts per million
+	memory   spool.Budget
+	rate     rate
+	inFlight atomic.Int64 // sent and not yet answered
+	queued   atomic.Int64
+	limits   atomic.Pointer[config.Limits]
+	lastCopy atomic.Int64 // Unix ns
+}
+
+func (s *State) configure(def *config.Mirror) {
+	limits := def.Limits
+	if limits.Connections > 0 {
+		limits.InFlight = min(limits.InFlight, limits.Connections*max(def.Pipeline, 1))
+	}
+	s.limits.Store(&limits)
+	s.memory.SetLimit(int64(limits.Memory))
+	s.rate.set(limits.Rate)
+	s.share.Store(def.Numerator * uint64(config.Whole) / max(def.Denominator, 1))
+	s.Breaker.Configure(def.Backoff.Failures, time.Duration(def.Backoff.Base), time.Duration(def.Backoff.Max))
+}
+
+// Registry holds the states of all mirrors, and the bound on the memory of all
+// copies together. It is safe for many goroutines.
+type Registry struct {
+	// Changed, if not nil, is told when a breaker changes. It must not block.
+	Changed func(s *State, b BreakerState, pause time.Duration)
+
+	memory spool.Budget
+	mu     sync.Mutex
+	states map[stateKey]*State
+	list   []*State
+}
+
+type stateKey struct{ route, name, backend string }
+
+// NewRegistry returns an empty registry; memory bounds the bytes that all
+// copies may hold together.
+func NewRegistry(memory int64) *Registry {
+	r := &Registry{states: map[stateKey]*State{}}
+	r.memory.SetLimit(memory)
+	return r
+}
+
+// SetMemory changes the bound on the bytes that all copies may hold together.
+func (r *Registry) SetMemory(n int64) { r.memory.SetLimit(n) }
+
+// State returns the state of a mirror, a new one if it has not been seen.
+func (r *Registry) State(routeName, mirror, backend string) *State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := stateKey{routeName, mirror, backend}
+	s := r.states[key]
+	if s == nil {
+		s = &State{Route: routeName, Name: mirror, id: len(r.list), backend: backend}
+		s.memory.Parent = &r.memory
+		s.Breaker.Changed = func(b BreakerState, pause time.Duration) {
+			if r.Changed != nil {
+				r.Changed(s, b, pause)
+			}
+		}
+		r.states[key] = s
+		r.list = append(r.list, s)
+	}
+	return s
+}
+
+// Retire sets the share of every mirror that is not in keep to 0, for the
+// gauge that shows that it is off.
+func (r *Registry) Retire(keep map[*State]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.list {
+		if !keep[s] {
+			s.share.Store(0)
+		}
+	}
+}
+
+func (r *Registry) all() []*State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list
+}

@@ -1,0 +1,76 @@
+package upstream
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+)
+
+// Backend is a named set of endpoints. It lives as long as its name is in the
+// configuration and is safe for many goroutines.
+type Backend struct {
+	Name string
+
+	id        int // dense, per Registry
+	def       atomic.Pointer[config.Backend]
+	endpoints atomic.Pointer[[]*Endpoint]
+}
+
+// Endpoints returns the endpoints in force; the slice must not be changed.
+func (b *Backend) Endpoints() []*Endpoint { return *b.endpoints.Load() }
+
+// Endpoint is one address of a backend with its health, shared by all loops.
+type Endpoint struct {
+	Backend *Backend
+	Address string // host:port as configured
+
+	id    int
+	addrs atomic.Pointer[[]netip.AddrPort] // resolved; empty if the name has none
+	gone  atomic.Bool                      // no longer configured: connections are not pooled again
+
+	failures  atomic.Uint64 // since start
+	run       atomic.Int32  // consecutive failures
+	ejections atomic.Int32  // consecutive ejections
+	until     atomic.Int64  // end of the ejection on the loops' clock, in ns; 0 if there is none
+}
+
+// maxEjections bounds how far an ejection's length doubles: 2^3, just under
+// ten times the first.
+const maxEjections = 3
+
+// Ejected says whether the endpoint is out of rotation at now, and until when.
+func (e *Endpoint) Ejected(now time.Duration) (until time.Duration, ejected bool) {
+	until = time.Duration(e.until.Load())
+	return until, until > now
+}
+
+// Failures returns the number of failed calls since start.
+func (e *Endpoint) Failures() uint64 { return e.failures.Load() }
+
+// succeeded notes an answer, whatever its status. It writes only if there was
+// a failure before, so that a healthy endpoint's cache line is not fought for.
+func (e *Endpoint) succeeded() {
+	if e.run.Load() != 0 || e.until.Load() != 0 {
+		e.run.Store(0)
+		e.ejections.Store(0)
+		e.until.Store(0)
+	}
+}
+
+// failed notes that the endpoint could not be reached or broke off, and ejects
+// it when that happened too often in a row. After an ejection the endpoint
+// gets requests again; the first failure then ejects it for twice as long.
+func (e *Endpoint) failed(now time.Duration) {
+	e.failures.Add(1)
+	health := e.Backend.def.Load().Health
+	if health.Failures < 0 {
+		return
+	}
+	if int(e.run.Add(1)) < health.Failures || time.Duration(e.until.Load()) > now {
+		return
+	}
+	times := e.ejections.Add(1)
+	e.until.Store(int64(now + time.Duration(health.Eject)<<min(times-1, maxEjections)))
+}

@@ -1,0 +1,132 @@
+package upstream
+
+import (
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// Call is one request on its way to an endpoint and the answer on its way
+// back. The caller embeds it, sets the exported fields, and may use it again
+// after End.
+type Call struct {
+	User Caller
+
+	// Out holds the bytes of the request that were not yet taken by the
+	// socket. More may be added at any time before Whole, followed by Flush.
+	Out spool.Queue
+	// Whole says that Out has, or had, the end of the request.
+	Whole bool
+	// Head says that the request is a HEAD request: its answer has no body.
+	Head bool
+	// Upgrade says that a 101 answer turns the connection into a tunnel: from
+	// then on Data gets raw bytes, and End comes when the other side is done.
+	Upgrade bool
+	// Reused says that the call went out on a connection that had been used
+	// before. Set by Send.
+	Reused bool
+
+	conn     *Conn
+	endpoint *Endpoint
+	started  bool // a byte was taken by the socket
+	answered bool // a byte of the answer was read
+}
+
+// Caller hears how a call goes on, on the loop's goroutine. It may cancel any
+// call and send new ones from within, but must not read sockets.
+type Caller interface {
+	// Sent is called when the socket took n bytes of Call.Out, or will take no
+	// more of them.
+	Sent(c *Call, n int)
+	// Answer is called when a head has arrived: once for the answer, and
+	// before that for each 1xx. r is valid during the call only.
+	Answer(c *Call, r *http1.Response)
+	// Data is called for each part of the answer's body. p is valid during the
+	// call only, unless b, the block that p lies in, is not nil and retained.
+	Data(c *Call, p []byte, b *spool.Buffer)
+	// End is called once, unless the call was cancelled before: with the zero
+	// Failure when the whole answer was received. trailer holds trailer fields
+	// as lines, or nil, and is valid during the call only.
+	End(c *Call, trailer []byte, f Failure)
+}
+
+// Failure says why a call ended without a whole answer. The zero value says
+// that it did not.
+type Failure struct {
+	Reason traffic.Reason // FailConnect, FailTimeout, FailReset, FailProtocol or FailTLS
+	Detail string         // for people
+	// Stale says that a pooled connection was found closed before a byte of
+	// the answer was read: the server may have closed it without seeing the
+	// request.
+	Stale bool
+	// Unsent says that no byte of the request was taken by a socket.
+	Unsent bool
+}
+
+// Failed says whether f is a failure.
+func (f Failure) Failed() bool { return f.Reason != "" }
+
+// Endpoint returns where the call was last sent, or nil.
+func (c *Call) Endpoint() *Endpoint { return c.endpoint }
+
+// Active says whether the call is on a connection.
+func (c *Call) Active() bool { return c.conn != nil }
+
+// Started says whether any byte of the request was taken by the socket.
+func (c *Call) Started() bool { return c.started }
+
+// Flush has the connection take what was added to Out. It does nothing if the
+// call is over.
+func (c *Call) Flush() {
+	if c.conn != nil {
+		c.conn.flushSoon()
+	}
+}
+
+// Pause stops reading the answer until Resume, so that whoever takes the
+// answer can catch up.
+func (c *Call) Pause() {
+	if c.conn != nil && !c.conn.paused {
+		c.conn.paused = true
+		c.conn.conn.WantRead(false)
+	}
+}
+
+// Resume goes on reading after Pause.
+func (c *Call) Resume() {
+	if c.conn != nil && c.conn.paused {
+		c.conn.paused = false
+		c.conn.conn.WantRead(true)
+		c.client().Loop.AfterEvent((*connResumed)(c.conn))
+	}
+}
+
+func (c *Call) client() *Client { return c.conn.client }
+
+// CloseWrite tells the other side of a tunnel that nothing more will come,
+// once Out is empty.
+func (c *Call) CloseWrite() {
+	if c.conn != nil {
+		c.conn.closeWrite = true
+		c.conn.flushSoon()
+	}
+}
+
+// Cancel ends the call without another word to its caller, and its connection
+// unless nothing of it was sent. Out is emptied. It does nothing if the call is
+// over.
+func (c *Call) Cancel() {
+	if c.conn != nil {
+		c.conn.cancel(c)
+	}
+	c.Out.Reset()
+}
+
+// Fail ends the call like Cancel and holds f against the endpoint: for callers
+// that ran out of patience.
+func (c *Call) Fail() {
+	if c.endpoint != nil && c.conn != nil {
+		c.endpoint.failed(c.client().Loop.Now())
+	}
+	c.Cancel()
+}

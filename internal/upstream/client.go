@@ -1,0 +1,191 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/spool"
+)
+
+// Client is one loop's way to its backends. It must be used on its loop's
+// goroutine only.
+type Client struct {
+	Loop   *loop.Loop
+	Pool   *spool.Pool
+	Intake *spool.Intake
+	Limits http1.Limits // of the heads of answers
+
+	// Late writes at the end of a loop's pass instead of after the event, so
+	// that what belongs to live requests goes first. For copies.
+	Late bool
+	// Depth is how many calls may be on their way on one connection. Zero and
+	// one mean that each waits for the one before.
+	Depth int
+
+	pools []pool // by Endpoint.id
+	turns []uint // by Backend.id, for round robin
+	vec   [][]byte
+}
+
+// pool is what one loop knows of one endpoint.
+type pool struct {
+	endpoint *Endpoint
+	idle     []*Conn // no call on them; the last was used last
+	open     []*Conn // fewer than Depth calls on them; only with Depth > 1
+	inFlight int
+	requests uint64
+}
+
+// Load is what one loop has to say about an endpoint.
+type Load struct {
+	Endpoint *Endpoint
+	InFlight int
+	Idle     int
+	Requests uint64
+}
+
+// Loads calls f for every endpoint that this client has ever reached.
+func (cl *Client) Loads(f func(Load)) {
+	for i := range cl.pools {
+		if p := &cl.pools[i]; p.endpoint != nil {
+			f(Load{Endpoint: p.endpoint, InFlight: p.inFlight, Idle: len(p.idle), Requests: p.requests})
+		}
+	}
+}
+
+// Pick chooses an endpoint of b: one that is not ejected, or any if all are,
+// because a backend that might answer is better than none. It returns nil if b
+// has no endpoints. avoid, if not nil, is chosen only when it is the only one.
+func (cl *Client) Pick(b *Backend, avoid *Endpoint) *Endpoint {
+	all := b.Endpoints()
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	for b.id >= len(cl.turns) {
+		cl.turns = append(cl.turns, rand.Uint()%1024) // loops start at different endpoints
+	}
+	now := cl.Loop.Now()
+	least := b.def.Load().Balance == config.LeastRequest
+	var best *Endpoint
+	for range all {
+		cl.turns[b.id]++
+		e := all[cl.turns[b.id]%uint(len(all))]
+		if _, ejected := e.Ejected(now); ejected || e == avoid {
+			continue
+		}
+		if !least {
+			return e
+		}
+		if best == nil || cl.pool(e).inFlight < cl.pool(best).inFlight {
+			best = e
+		}
+	}
+	if best == nil {
+		cl.turns[b.id]++
+		best = all[cl.turns[b.id]%uint(len(all))]
+	}
+	return best
+}
+
+func (cl *Client) pool(e *Endpoint) *pool {
+	for e.id >= len(cl.pools) {
+		cl.pools = append(cl.pools, pool{})
+	}
+	p := &cl.pools[e.id]
+	p.endpoint = e
+	return p
+}
+
+// Room says whether a call to e could be sent without opening a connection.
+func (cl *Client) Room(e *Endpoint) bool {
+	p := cl.pool(e)
+	return len(p.idle) > 0 || len(p.open) > 0
+}
+
+// Send sends call to e, on a pooled connection or a new one. Whatever goes
+// wrong is told by Caller.End, never before Send has returned.
+func (cl *Client) Send(call *Call, e *Endpoint) {
+	p := cl.pool(e)
+	p.inFlight++
+	p.requests++
+	call.endpoint = e
+	call.started, call.answered = false, false
+	c := p.take(call)
+	call.Reused = c != nil && !c.connecting
+	if c == nil {
+		c = cl.dial(e)
+	}
+	c.add(call)
+}
+
+// take returns a connection with room for call, or nil.
+func (p *pool) take(call *Call) *Conn {
+	for i := len(p.open) - 1; i >= 0 && call.Whole; i-- {
+		if c := p.open[i]; c.joins(call) {
+			return c
+		}
+	}
+	last := len(p.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	c := p.idle[last]
+	p.idle = p.idle[:last]
+	c.place = nowhere
+	return c
+}
+
+// CloseIdle closes the pooled connections of endpoints that are no longer
+// configured, or all.
+func (cl *Client) CloseIdle(all bool) {
+	for i := range cl.pools {
+		p := &cl.pools[i]
+		for j := len(p.idle) - 1; j >= 0; j-- {
+			if c := p.idle[j]; all || c.endpoint.gone.Load() {
+				c.close()
+			}
+		}
+	}
+}
+
+// dial opens a connection to e. A dial that fails at once is told after the
+// event, like one that fails later.
+func (cl *Client) dial(e *Endpoint) *Conn {
+	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load()}
+	c.timer.Task = (*connExpired)(c)
+	cl.Loop.Arm(&c.timer, limit(e.Backend.def.Load().ConnectTimeout))
+	c.dialNext()
+	return c
+}
+
+// limit turns a timeout into a duration for a timer; off is a year.
+func limit(t config.Timeout) time.Duration {
+	if t < 0 {
+		return 365 * 24 * time.Hour
+	}
+	return time.Duration(t)
+}
+
+// dialNext tries the next of the endpoint's addresses.
+func (c *Conn) dialNext() {
+	c.dialErr = "the name has no address"
+	for len(c.addrs) > 0 {
+		var addr netip.AddrPort
+		addr, c.addrs = c.addrs[0], c.addrs[1:]
+		conn, err := c.client.Loop.Dial(addr, c)
+		if err == nil {
+			c.conn, c.connecting = conn, conn.Connecting()
+			return
+		}
+		c.dialErr = err.Error()
+	}
+	c.connecting = true
+	c.client.Loop.AfterEvent((*connRefused)(c))
+}

@@ -1,0 +1,512 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// maxSlices is how many slices one write takes at most.
+const maxSlices = 64
+
+// place says which list of its pool holds a connection.
+type place uint8
+
+const (
+	nowhere place = iota
+	inIdle
+	inOpen
+)
+
+// Conn is a connection to an endpoint and the calls on it, in order: the
+// first is being answered, calls[:sent] are written whole.
+type Conn struct {
+	client   *Client
+	endpoint *Endpoint
+	conn     *loop.Conn
+	addrs    []netip.AddrPort // left to try
+	dialErr  string
+	timer    loop.Timer // until connected, then while idle
+
+	calls []*Call
+	sent  int
+	in    spool.Inbox
+	resp  http1.Response
+	body  http1.Body
+
+	place      place
+	connecting bool
+	closed     bool
+	dirty      bool // a flush is due
+	writing    bool // waits for the socket to take more
+	paused     bool
+	inBody     bool
+	tunnel     bool
+	closeWrite bool
+	lastCall   bool // close after the calls on it
+}
+
+// A task of a connection is the connection under another type, so that none
+// needs an allocation.
+type (
+	connFlush   Conn
+	connExpired Conn
+	connRefused Conn
+	connResumed Conn
+)
+
+// Run writes what is due.
+func (c *connFlush) Run() { (*Conn)(c).flush() }
+
+// Run ends a connection that took too long to connect or was idle too long.
+func (c *connExpired) Run() {
+	conn := (*Conn)(c)
+	if conn.connecting {
+		conn.fail(Failure{Reason: traffic.FailConnect, Detail: "connect timed out"})
+		return
+	}
+	conn.close()
+}
+
+// Run tells of a dial that failed at once.
+func (c *connRefused) Run() {
+	conn := (*Conn)(c)
+	if !conn.closed {
+		conn.fail(Failure{Reason: traffic.FailConnect, Detail: conn.dialErr})
+	}
+}
+
+// Run goes on with bytes that were left when reading was paused.
+func (c *connResumed) Run() {
+	conn := (*Conn)(c)
+	if !conn.closed && !conn.paused && conn.in.Len() > 0 {
+		conn.in.Discard(conn.consume(conn.in.Bytes(), nil))
+	}
+}
+
+// joins says whether call may be put behind the calls that are on c.
+func (c *Conn) joins(call *Call) bool {
+	last := c.calls[len(c.calls)-1]
+	return last.Whole && !last.Upgrade && !call.Upgrade
+}
+
+// add puts call on c.
+func (c *Conn) add(call *Call) {
+	call.conn = c
+	c.calls = append(c.calls, call)
+	if len(c.calls) == 1 && !c.connecting {
+		c.client.Loop.Disarm(&c.timer)
+	}
+	c.setPlace()
+	c.flushSoon()
+}
+
+func (c *Conn) flushSoon() {
+	if c.dirty || c.writing || c.connecting {
+		return
+	}
+	c.dirty = true
+	if c.client.Late {
+		c.client.Loop.AfterPass((*connFlush)(c))
+	} else {
+		c.client.Loop.AfterEvent((*connFlush)(c))
+	}
+}
+
+// flush writes what the calls have until nothing is left or the socket takes
+// no more.
+func (c *Conn) flush() {
+	c.dirty = false
+	for !c.closed && !c.connecting {
+		v := c.gather()
+		if len(v) == 0 {
+			c.wantWrite(false)
+			if c.closeWrite && c.calls[0].Out.Len() == 0 {
+				c.conn.CloseWrite()
+				c.closeWrite = false
+			}
+			return
+		}
+		n, err := c.write(v)
+		if err != nil && !errors.Is(err, loop.ErrAgain) {
+			c.deaf(err)
+			return
+		}
+		full := n < total(v)
+		c.taken(n)
+		if full && !c.closed {
+			c.wantWrite(true)
+			return
+		}
+	}
+}
+
+// deaf goes on when the other side takes no more bytes. It may have answered
+// before it closed, as servers do that refuse a long body, so what it said is
+// read before the connection is given up.
+func (c *Conn) deaf(err error) {
+	call := c.calls[c.sent]
+	call.Out.Reset()
+	c.lastCall = true
+	c.wantWrite(false)
+	c.setPlace()
+	call.started = true
+	call.User.Sent(call, 0)
+	if c.closed || c.paused {
+		return
+	}
+	before := call.answered
+	if c.read(); !c.closed && call.answered == before {
+		c.broken(err)
+	}
+}
+
+// gather returns the bytes that may be written now: those of the first call
+// that is not written whole, and of those behind it as long as each is whole.
+func (c *Conn) gather() [][]byte {
+	v := c.client.vec[:0]
+	for _, call := range c.calls[c.sent:] {
+		v = call.Out.Spans(v, maxSlices)
+		if !call.Whole || len(v) == maxSlices {
+			break
+		}
+	}
+	c.client.vec = v
+	return v
+}
+
+func (c *Conn) write(v [][]byte) (int, error) {
+	if len(v) == 1 {
+		return c.conn.Write(v[0])
+	}
+	return c.conn.Writev(v)
+}
+
+func total(v [][]byte) (n int) {
+	for _, p := range v {
+		n += len(p)
+	}
+	return n
+}
+
+// taken notes that the socket took n bytes and tells the calls they were of.
+func (c *Conn) taken(n int) {
+	for i := c.sent; i < len(c.calls) && n > 0; i++ {
+		call := c.calls[i]
+		part := min(n, call.Out.Len())
+		call.Out.Advance(part)
+		call.started = true
+		n -= part
+		if call.Whole && call.Out.Len() == 0 {
+			c.sent++
+		}
+		call.User.Sent(call, part)
+		if c.closed {
+			return
+		}
+	}
+}
+
+func (c *Conn) wantWrite(on bool) {
+	if c.writing != on {
+		c.writing = on
+		c.conn.WantWrite(on)
+	}
+}
+
+// OnReady implements loop.Handler.
+func (c *Conn) OnReady(_ *loop.Conn, r loop.Ready) {
+	if c.connecting {
+		c.connected(r)
+		return
+	}
+	if r&loop.Readable != 0 || r&loop.Hangup != 0 {
+		c.read()
+	}
+	if c.closed {
+		return
+	}
+	if r&loop.Hangup != 0 && (c.paused || len(c.calls) == 0) {
+		c.broken(c.conn.Err())
+		return
+	}
+	if r&loop.Writable != 0 && c.writing {
+		c.flush()
+	}
+}
+
+// connected goes on when a dial has ended, one way or the other.
+func (c *Conn) connected(r loop.Ready) {
+	if r&loop.Hangup != 0 {
+		if err := c.conn.Err(); err != nil {
+			c.dialErr = err.Error()
+		}
+		detail := c.dialErr
+		c.conn.Close()
+		if c.dialNext(); c.conn.Closed() {
+			c.dialErr = detail
+		}
+		return
+	}
+	c.connecting = false
+	c.client.Loop.Disarm(&c.timer)
+	if len(c.calls) == 0 {
+		c.rest()
+		return
+	}
+	c.flush()
+}
+
+// read takes what the socket has, once: a loop comes back for more.
+func (c *Conn) read() {
+	if c.in.Len() > 0 {
+		n, err := c.conn.Read(c.in.Room(c.client.Pool, 4<<10))
+		c.in.Grow(n)
+		if n > 0 {
+			c.in.Discard(c.consume(c.in.Bytes(), nil))
+		}
+		c.readError(err)
+		return
+	}
+	block := c.client.Intake.Next()
+	n, err := c.conn.Read(block.Space())
+	if n > 0 {
+		p := block.Space()[:n]
+		used := c.consume(p, block)
+		if !c.closed {
+			c.in.Keep(c.client.Pool, p[used:])
+		}
+	}
+	c.readError(err)
+}
+
+func (c *Conn) readError(err error) {
+	switch {
+	case c.closed || err == nil || errors.Is(err, loop.ErrAgain):
+	case !errors.Is(err, io.EOF):
+		c.broken(err)
+	case c.inBody && (c.body.UntilClose() || c.tunnel):
+		c.finish()
+	default:
+		c.broken(io.ErrUnexpectedEOF)
+	}
+}
+
+// consume hands p to the calls and returns how much was used. The rest is a
+// part of a head, or belongs to a reader that has paused.
+func (c *Conn) consume(p []byte, b *spool.Buffer) (used int) {
+	for used < len(p) && !c.closed && !c.paused {
+		if len(c.calls) == 0 {
+			c.close() // nobody asked
+			break
+		}
+		c.calls[0].answered = true
+		n := c.step(p[used:], b)
+		used += n
+		if n == 0 {
+			break
+		}
+	}
+	return used
+}
+
+// step handles one head or one part of a body at the front of p.
+func (c *Conn) step(p []byte, b *spool.Buffer) (used int) {
+	if !c.inBody {
+		n, err := c.resp.Parse(p, &c.client.Limits)
+		if err != nil {
+			c.fail(Failure{Reason: traffic.FailProtocol, Detail: err.Error()})
+		} else if n > 0 {
+			c.head()
+		}
+		return n
+	}
+	if c.tunnel {
+		c.calls[0].User.Data(c.calls[0], p, b)
+		return len(p)
+	}
+	data, n, err := c.body.Decode(p)
+	if err != nil {
+		c.fail(Failure{Reason: traffic.FailProtocol, Detail: err.Error()})
+		return n
+	}
+	if len(data) > 0 {
+		c.calls[0].User.Data(c.calls[0], data, b)
+	}
+	if !c.closed && c.body.Done() {
+		c.finish()
+	}
+	return n
+}
+
+// head passes on the head that was parsed.
+func (c *Conn) head() {
+	call := c.calls[0]
+	status := c.resp.Status()
+	if status == 101 && !call.Upgrade {
+		c.fail(Failure{Reason: traffic.FailProtocol, Detail: "101 without a request to upgrade"})
+		return
+	}
+	final := status >= 200 || status == 101
+	if final {
+		c.inBody = true
+		c.tunnel = status == 101
+		c.body = c.resp.Body(call.Head)
+	}
+	call.User.Answer(call, &c.resp)
+	if c.closed {
+		return
+	}
+	switch {
+	case !final:
+		c.resp.Reset()
+	case c.tunnel:
+		c.lastCall = true
+	case c.body.Done():
+		c.finish()
+	}
+}
+
+// finish ends the first call with success and makes the connection ready for
+// the next, or closes it if it cannot be used again.
+func (c *Conn) finish() {
+	call := c.calls[0]
+	whole := call.Whole && call.Out.Len() == 0
+	c.lastCall = c.lastCall || !whole || c.tunnel || c.body.UntilClose() || !c.resp.KeepAlive() || c.endpoint.gone.Load()
+	trailer := c.body.Trailer()
+	c.remove(0)
+	c.inBody, c.tunnel = false, false
+	c.endpoint.succeeded()
+	if !c.lastCall {
+		c.resp.Reset()
+		if len(c.calls) == 0 {
+			c.rest()
+		}
+		c.setPlace()
+		call.User.End(call, trailer, Failure{})
+		return
+	}
+	call.User.End(call, trailer, Failure{})
+	c.failAll(Failure{Reason: traffic.FailReset, Detail: "the connection was closed after an earlier answer", Stale: true})
+}
+
+// rest pools a connection that has nothing to do.
+func (c *Conn) rest() {
+	c.client.Loop.Arm(&c.timer, limit(c.endpoint.Backend.def.Load().IdleTimeout))
+}
+
+// remove takes calls[i] off the connection.
+func (c *Conn) remove(i int) {
+	call := c.calls[i]
+	call.conn = nil
+	copy(c.calls[i:], c.calls[i+1:])
+	c.calls[len(c.calls)-1] = nil
+	c.calls = c.calls[:len(c.calls)-1]
+	if i < c.sent {
+		c.sent--
+	}
+	c.client.pool(c.endpoint).inFlight--
+}
+
+// setPlace puts the connection on the list of its pool where it belongs.
+func (c *Conn) setPlace() {
+	want := nowhere
+	switch {
+	case c.closed || c.lastCall:
+	case len(c.calls) == 0:
+		want = inIdle
+	case len(c.calls) < c.client.Depth:
+		want = inOpen
+	}
+	if want == c.place {
+		return
+	}
+	p := c.client.pool(c.endpoint)
+	switch c.place {
+	case inIdle:
+		p.idle = without(p.idle, c)
+	case inOpen:
+		p.open = without(p.open, c)
+	}
+	switch c.place = want; want {
+	case inIdle:
+		p.idle = append(p.idle, c)
+	case inOpen:
+		p.open = append(p.open, c)
+	}
+}
+
+func without(list []*Conn, c *Conn) []*Conn {
+	i := slices.Index(list, c)
+	return slices.Delete(list, i, i+1)
+}
+
+// broken ends the connection because reading or writing failed.
+func (c *Conn) broken(err error) {
+	detail := "connection reset"
+	if err != nil {
+		detail = err.Error()
+	}
+	if len(c.calls) == 0 {
+		c.close()
+		return
+	}
+	first := c.calls[0]
+	c.fail(Failure{Reason: traffic.FailReset, Detail: detail, Stale: first.Reused && !first.answered})
+}
+
+// fail ends all calls and the connection. The first call has f; those behind
+// it were in its way.
+func (c *Conn) fail(f Failure) {
+	if c.closed {
+		return
+	}
+	if !f.Stale {
+		c.endpoint.failed(c.client.Loop.Now())
+	}
+	c.failAll(f)
+}
+
+func (c *Conn) failAll(f Failure) {
+	c.lastCall = true
+	c.close()
+	for len(c.calls) > 0 {
+		call := c.calls[0]
+		c.remove(0)
+		f.Unsent = !call.started
+		call.User.End(call, nil, f)
+	}
+}
+
+// cancel takes call off the connection, which must be closed if any byte of
+// the call was sent: the other side would take the next request for its body.
+func (c *Conn) cancel(call *Call) {
+	i := slices.Index(c.calls, call)
+	c.remove(i)
+	if !call.started && i > 0 {
+		c.setPlace()
+		return
+	}
+	c.failAll(Failure{Reason: traffic.FailReset, Detail: "an earlier request on the connection was given up"})
+}
+
+// close closes the socket and leaves the pool. Calls that are still on the
+// connection are not told.
+func (c *Conn) close() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.client.Loop.Disarm(&c.timer)
+	c.setPlace()
+	c.in.Reset()
+	if c.conn != nil {
+		c.conn.Close()
+	}
+}
