@@ -12,8 +12,9 @@ type Outgoing struct {
 	Host []byte
 	// ForwardedFor is appended to X-Forwarded-For; empty leaves it alone.
 	ForwardedFor []byte
-	// ReplaceForwarded leaves out received X-Forwarded-For, -Proto, -Host and
-	// Forwarded: they came from somebody who is not trusted to say such things.
+	// ReplaceForwarded leaves out received X-Forwarded-For, -Proto, -Host and -Port,
+	// X-Real-IP and Forwarded: they came from somebody who is not trusted to say
+	// who the client is.
 	ReplaceForwarded bool
 	// Proto is sent as X-Forwarded-Proto unless a received one is kept; nil sends none.
 	Proto []byte
@@ -93,7 +94,8 @@ func (r *Request) without(e *Edit, o *Outgoing) fieldSet {
 	return s
 }
 
-var forwarded = setOf(XForwardedFor, XForwardedProto, XForwardedHost, Forwarded)
+// forwarded are the names that say who the client is.
+var forwarded = setOf(XForwardedFor, XForwardedProto, XForwardedHost, XForwardedPort, XRealIP, Forwarded)
 
 // appendFields copies received fields except those in without, those named by
 // Connection and those e leaves out. Neighbours are copied together.
