@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"iter"
 	"math/bits"
 	"time"
 )
@@ -85,4 +86,16 @@ func upper(i int) time.Duration {
 	}
 	exp := i/sub - 1
 	return time.Duration(uint64(i%sub+sub+1)<<exp) * time.Microsecond
+}
+
+// Buckets yields where each bucket that is not empty ends, exclusive, and what
+// it counts, shortest durations first.
+func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
+	return func(yield func(time.Duration, uint64) bool) {
+		for i, n := range h.Counts {
+			if n > 0 && !yield(upper(i), n) {
+				return
+			}
+		}
+	}
 }

@@ -128,3 +128,23 @@ func TestAddDoesNotAllocate(t *testing.T) {
 		t.Errorf("Add allocates %v times", n)
 	}
 }
+
+func TestBucketsAreTheOnesThatCountSomething(t *testing.T) {
+	t.Parallel()
+	var h Histogram
+	for _, d := range []time.Duration{time.Millisecond, time.Microsecond, time.Millisecond} {
+		h.Add(d)
+	}
+	got := map[time.Duration]uint64{}
+	for end, n := range h.Buckets() {
+		got[end] = n
+	}
+	want := map[time.Duration]uint64{2 * time.Microsecond: 1, 1024 * time.Microsecond: 2}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for range h.Buckets() {
+		return // a loop may stop early
+	}
+	t.Error("no bucket was yielded")
+}
