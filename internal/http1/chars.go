@@ -4,7 +4,7 @@ package http1
 const (
 	isToken  uint8 = 1 << iota // RFC 9110 §5.6.2 tchar
 	isTarget                   // visible ASCII but '#': what may stand in a request target
-	isName                     // reg-name of RFC 3986 §3.2.2 without ',', which would look like two hosts
+	isName                     // reg-name of RFC 3986 §3.2.2, but no ',' (two hosts?) and no '%' (no host needs it)
 	isHex                      // hexadecimal digit
 	isDigit
 )
@@ -27,7 +27,7 @@ var class = func() (t [256]uint8) {
 		t[c-'a'+'A'] |= isToken | isName
 	}
 	set("!#$%&'*+-.^_`|~", isToken)
-	set("-._~%!$&'()*+;=", isName)
+	set("-._~!$&'()*+;=", isName)
 	return t
 }()
 

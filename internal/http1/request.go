@@ -118,7 +118,7 @@ func (r *Request) readLine(line span, lim *Limits) *Error {
 		return errMethod
 	}
 	r.method = span{line.from, line.from + uint32(n)}
-	r.connect = equalBytes(r.Method(), "CONNECT")
+	r.connect = string(r.Method()) == "CONNECT"
 	from, to := n+1, n+1
 	for to < len(b) && b[to] != ' ' {
 		to++
@@ -140,11 +140,11 @@ func (r *Request) readLine(line span, lim *Limits) *Error {
 // version reads HTTP-version, which is case-sensitive.
 func version(b []byte) (minor uint8, err *Error) {
 	switch {
-	case equalBytes(b, "HTTP/1.1"):
+	case string(b) == "HTTP/1.1":
 		return 1, nil
-	case equalBytes(b, "HTTP/1.0"):
+	case string(b) == "HTTP/1.0":
 		return 0, nil
-	case len(b) == 8 && equalBytes(b[:5], "HTTP/") && class[b[5]]&isDigit != 0 && b[6] == '.' && class[b[7]]&isDigit != 0:
+	case len(b) == 8 && string(b[:5]) == "HTTP/" && class[b[5]]&isDigit != 0 && b[6] == '.' && class[b[7]]&isDigit != 0:
 		return 0, errVersion
 	}
 	return 0, errProtocol
@@ -164,7 +164,7 @@ func (r *Request) Path() []byte {
 		return p
 	}
 	// RFC 9112 §3.2.4: OPTIONS for a URI without path and query is for the server as a whole.
-	if !r.hasQuery && equalBytes(r.Method(), "OPTIONS") {
+	if !r.hasQuery && string(r.Method()) == "OPTIONS" {
 		return asterisk
 	}
 	return slash

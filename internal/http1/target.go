@@ -36,7 +36,7 @@ func (r *Request) readTarget(at span) *Error {
 		}
 	case t[0] == '/':
 	case len(t) == 1 && t[0] == '*':
-		if !equalBytes(r.Method(), "OPTIONS") {
+		if string(r.Method()) != "OPTIONS" {
 			return errTargetForm
 		}
 	default:
@@ -69,48 +69,3 @@ func (r *Request) readAbsolute(t []byte) *Error {
 	r.path.from = base + uint32(end)
 	return nil
 }
-
-// validAuthority reports whether b is uri-host [":" port] without user
-// information: a reg-name, an IPv4 address, or an IPv6 address in brackets.
-func validAuthority(b []byte, needPort bool) bool {
-	i := 0
-	if len(b) > 0 && b[0] == '[' {
-		colons := 0
-		for i = 1; i < len(b) && b[i] != ']'; i++ {
-			if b[i] == ':' {
-				colons++
-			} else if class[b[i]]&isHex == 0 && b[i] != '.' {
-				return false
-			}
-		}
-		if i == len(b) || colons < 2 {
-			return false
-		}
-		i++
-	} else {
-		for i < len(b) && class[b[i]]&isName != 0 {
-			i++
-		}
-		if i == 0 {
-			return false
-		}
-	}
-	if i == len(b) {
-		return !needPort
-	}
-	if b[i] != ':' {
-		return false
-	}
-	return validPort(b[i+1:], needPort)
-}
-
-// validPort: RFC 3986 §3.2.3 lets a port be empty.
-func validPort(b []byte, need bool) bool {
-	if len(b) == 0 {
-		return !need
-	}
-	n, ok := decimal(b)
-	return ok && len(b) <= 5 && n <= 65535
-}
-
-func equalBytes(b []byte, s string) bool { return string(b) == s }
