@@ -1,7 +1,7 @@
 // Package load measures HTTP/1.1 proxies: a load generator and upstreams that
 // cost little enough not to hide what they measure, and a look at what other
-// processes use. Both ends are single-threaded epoll loops, so they exist on
-// Linux only; the arithmetic (histogram, schedule, id sets) exists everywhere.
+// processes use. Both ends are single-threaded epoll loops, and the look goes
+// through /proc: on other systems than Linux the package is empty.
 //
 // [Run] drives one target by a [Plan] and gives a [Result]. [StartUpstream]
 // answers; it counts what it got and keeps an [IDSet], so that two upstreams

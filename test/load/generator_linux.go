@@ -55,10 +55,12 @@ func Run(ctx context.Context, p Plan) (*Result, error) {
 			// The thread dies with the goroutine: see preciseTimers.
 			runtime.LockOSThread()
 			preciseTimers()
-			g.connectAll(ctx)
+			g.err = g.connectAll(ctx)
 			connected.Done()
 			connected.Wait()
-			g.err = g.run(ctx)
+			if g.err == nil {
+				g.err = g.run(ctx)
+			}
 		})
 	}
 	done.Wait()
@@ -157,7 +159,7 @@ func (g *generator) now() time.Duration { return time.Since(g.epoch) }
 
 // connectAll opens all connections before the clock starts. Those that fail
 // are tried again, and counted, when their first request is due.
-func (g *generator) connectAll(ctx context.Context) {
+func (g *generator) connectAll(ctx context.Context) error {
 	g.epoch = time.Now()
 	if !g.plan.Close {
 		for _, c := range g.clients {
@@ -167,7 +169,9 @@ func (g *generator) connectAll(ctx context.Context) {
 		}
 	}
 	for g.connecting() && ctx.Err() == nil && g.now() < connectWait {
-		g.pass(connectWait - g.now())
+		if err := g.pass(connectWait - g.now()); err != nil {
+			return err
+		}
 	}
 	for _, c := range g.clients {
 		if c.state == connecting {
@@ -175,6 +179,7 @@ func (g *generator) connectAll(ctx context.Context) {
 		}
 		g.idle.push(c)
 	}
+	return nil
 }
 
 func (g *generator) connecting() bool {

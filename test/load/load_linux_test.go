@@ -329,7 +329,7 @@ const work = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; "
 func TestCPUOfAProcessTree(t *testing.T) {
 	t.Parallel()
 	tests := map[string]string{
-		"of a running descendant":          "sh -c '" + work + "echo done; read x' & wait",
+		"of a running descendant":          "exec 3<&0; sh -c '" + work + "echo done; read x' <&3 & wait",
 		"of a descendant that has ended":   "sh -c '" + work + "'; echo done; read x",
 		"of a descendant's own descendant": "sh -c 'sh -c \"" + strings.ReplaceAll(work, "$", "\\$") + "echo done; read x\"; :'; :",
 	}

@@ -277,11 +277,11 @@ func (c *served) close() {
 	if c.fd < 0 {
 		return
 	}
-	_ = unix.Close(c.fd)
-	c.fd = -1
 	c.l.u.open.Add(-1)
 	if c.inBody || len(c.in) > 0 {
 		c.l.u.unfinished.Add(1)
 	}
+	_ = unix.Close(c.fd) // last: who sees it may look at the counts
+	c.fd = -1
 	c.l.free = append(c.l.free, c.index)
 }
