@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
@@ -46,7 +43,7 @@ type Log struct {
 
 	offering sync.RWMutex // held for writing only to set closed
 	closed   bool
-	wanted   atomic.Uint64 // an exchange is written if its draw, 32 bits, is below
+	on       atomic.Bool
 	held     atomic.Int64  // bytes of text in the queue
 	written  atomic.Uint64
 	dropped  atomic.Uint64
@@ -62,9 +59,10 @@ type Log struct {
 	failing bool // the last write failed
 }
 
-// Open starts a log as c says; an empty path is a log that is off until
-// [Log.Apply] turns it on. The caller must Close it.
-func Open(c config.AccessLog, o Options) (*Log, error) {
+// Open starts a log that writes to the file at path, "-" for standard output;
+// with an empty one it is off until [Log.Apply] turns it on. The caller must
+// Close it.
+func Open(path string, o Options) (*Log, error) {
 	l := &Log{
 		options: o,
 		queue:   make(chan *traffic.Exchange, queueLength),
@@ -73,7 +71,7 @@ func Open(c config.AccessLog, o Options) (*Log, error) {
 		done:    make(chan struct{}),
 		out:     unowned{io.Discard},
 	}
-	if err := l.Apply(c); err != nil {
+	if err := l.Apply(path); err != nil {
 		return nil, err
 	}
 	l.swap()
@@ -85,25 +83,15 @@ func Open(c config.AccessLog, o Options) (*Log, error) {
 	return l, nil
 }
 
-// Apply continues with the file and the share of c. On an error nothing has
-// changed.
-func (l *Log) Apply(c config.AccessLog) error {
+// Apply continues with the file at path, "-" for standard output; an empty one
+// turns the log off. On an error nothing has changed.
+func (l *Log) Apply(path string) error {
 	l.applying.Lock()
 	defer l.applying.Unlock()
-	if c.Path != l.path {
-		if err := l.switchTo(c.Path); err != nil {
-			return err
-		}
+	if path == l.path {
+		return nil
 	}
-	share := 1.0
-	if c.Percent != nil {
-		share = *c.Percent / 100
-	}
-	if c.Path == "" {
-		share = 0
-	}
-	l.wanted.Store(uint64(math.Round(share * (1 << 32))))
-	return nil
+	return l.switchTo(path)
 }
 
 // Reopen opens the file by its name again, as a log rotation needs it after it
@@ -122,6 +110,7 @@ func (l *Log) switchTo(path string) error {
 		return fmt.Errorf("open access log: %w", err)
 	}
 	l.path = path
+	l.on.Store(path != "")
 	if unused := l.next.Swap(&out); unused != nil {
 		(*unused).Close()
 	}
@@ -148,17 +137,11 @@ type unowned struct{ io.Writer }
 
 func (unowned) Close() error { return nil }
 
-// Want draws whether the next exchange is to be written: it is for callers that
-// can save the work of making one.
-func (l *Log) Want() bool {
-	wanted := l.wanted.Load()
-	return wanted == 1<<32 || wanted > 0 && uint64(rand.Uint32()) < wanted
-}
-
-// Offer takes e if it is drawn and there is room. An exchange that was not
-// drawn is refused without being counted.
+// Offer takes e if there is room. It takes everything it is offered: whoever
+// offers draws which exchanges are logged, before making them. While the log is
+// off everything is refused, and not counted as lost.
 func (l *Log) Offer(e *traffic.Exchange) bool {
-	if !l.Want() {
+	if !l.on.Load() {
 		return false
 	}
 	// Only Close ever holds this lock for writing, and only for an instant; a

@@ -17,7 +17,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
@@ -28,7 +27,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func open(t *testing.T, path string, stdout io.Writer) *Log {
 	t.Helper()
-	l, err := Open(config.AccessLog{Path: path}, Options{Stdout: stdout, Log: quiet})
+	l, err := Open(path, Options{Stdout: stdout, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +165,7 @@ func TestReopenThatFailsKeepsTheOldFile(t *testing.T) {
 
 func TestOpenFailsWhenTheFileCannotBeOpened(t *testing.T) {
 	t.Parallel()
-	_, err := Open(config.AccessLog{Path: t.TempDir()}, Options{Log: quiet})
+	_, err := Open(t.TempDir(), Options{Log: quiet})
 	if err == nil || !strings.HasPrefix(err.Error(), "open access log: ") {
 		t.Errorf("opening a folder: %v", err)
 	}
@@ -177,21 +176,21 @@ func TestApplyTurnsTheLogOffAndOnAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		l := open(t, "", &out)
-		if l.Want() || l.Offer(&traffic.Exchange{}) {
+		if l.Offer(&traffic.Exchange{}) {
 			t.Error("a log that is off took an exchange")
 		}
-		apply := func(c config.AccessLog) {
+		apply := func(path string) {
 			t.Helper()
-			if err := l.Apply(c); err != nil {
+			if err := l.Apply(path); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(2 * rest)
 		}
-		apply(config.AccessLog{Path: "-"})
+		apply("-")
 		offer(t, l, "on")
-		apply(config.AccessLog{Path: "-"}) // nothing to change
+		apply("-") // nothing to change
 		offer(t, l, "still")
-		apply(config.AccessLog{})
+		apply("")
 		if l.Offer(&traffic.Exchange{ID: "off"}) {
 			t.Error("a log that was turned off took an exchange")
 		}
@@ -209,42 +208,13 @@ func TestApplyThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	l := open(t, "-", &out)
-	none := 0.0
-	if err := l.Apply(config.AccessLog{Path: filepath.Join(t.TempDir(), "no", "such", "folder"), Percent: &none}); err == nil {
+	if err := l.Apply(filepath.Join(t.TempDir(), "no", "such", "folder")); err == nil {
 		t.Error("a file without a folder was opened")
 	}
 	offer(t, l, "a")
 	closeLog(t, l)
 	if got := ids(t, out.String()); got != "a" {
 		t.Errorf("logged %q", got)
-	}
-}
-
-// TestPercentIsTheShareOfExchanges draws 10,000 times at 20 %: 2,000 expected,
-// standard deviation 40. It fails by chance when off by more than 6 standard
-// deviations: once in 500 million runs.
-func TestPercentIsTheShareOfExchanges(t *testing.T) {
-	t.Parallel()
-	twenty, none, all := 20.0, 0.0, 100.0
-	var out bytes.Buffer
-	l := open(t, "-", &out)
-	defer closeLog(t, l)
-	for _, tt := range []struct {
-		percent  *float64
-		min, max int
-	}{{&twenty, 1760, 2240}, {&none, 0, 0}, {&all, 10000, 10000}, {nil, 10000, 10000}} {
-		if err := l.Apply(config.AccessLog{Path: "-", Percent: tt.percent}); err != nil {
-			t.Fatal(err)
-		}
-		wanted := 0
-		for range 10000 {
-			if l.Want() {
-				wanted++
-			}
-		}
-		if wanted < tt.min || wanted > tt.max {
-			t.Errorf("%d of 10000 wanted, want %d to %d", wanted, tt.min, tt.max)
-		}
 	}
 }
 
@@ -336,7 +306,7 @@ func TestLinesThatCannotBeWrittenAreCountedAndToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told bytes.Buffer
 		out := &flaky{broken: true, part: 7}
-		l, err := Open(config.AccessLog{Path: "-"}, Options{Stdout: out, Log: telemetry.NewLogger(&told, telemetry.LogText, slog.LevelInfo)})
+		l, err := Open("-", Options{Stdout: out, Log: telemetry.NewLogger(&told, telemetry.LogText, slog.LevelInfo)})
 		if err != nil {
 			t.Fatal(err)
 		}
