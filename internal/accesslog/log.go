@@ -44,7 +44,7 @@ type Log struct {
 	offering sync.RWMutex // held for writing only to set closed
 	closed   bool
 	on       atomic.Bool
-	held     atomic.Int64  // bytes of text in the queue
+	held     atomic.Int64 // bytes of text in the queue
 	written  atomic.Uint64
 	dropped  atomic.Uint64
 
@@ -69,7 +69,7 @@ func Open(path string, o Options) (*Log, error) {
 		wake:    make(chan struct{}, 1),
 		quit:    make(chan struct{}),
 		done:    make(chan struct{}),
-		out:     unowned{io.Discard},
+		out:     off,
 	}
 	if err := l.Apply(path); err != nil {
 		return nil, err
@@ -110,10 +110,10 @@ func (l *Log) switchTo(path string) error {
 		return fmt.Errorf("open access log: %w", err)
 	}
 	l.path = path
-	l.on.Store(path != "")
 	if unused := l.next.Swap(&out); unused != nil {
 		(*unused).Close()
 	}
+	l.on.Store(path != "") // what is accepted from now on finds its output
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -124,7 +124,7 @@ func (l *Log) switchTo(path string) error {
 func (l *Log) open(path string) (io.WriteCloser, error) {
 	switch path {
 	case "":
-		return unowned{io.Discard}, nil
+		return off, nil
 	case "-":
 		return unowned{l.options.Stdout}, nil
 	}
@@ -136,6 +136,9 @@ func (l *Log) open(path string) (io.WriteCloser, error) {
 type unowned struct{ io.Writer }
 
 func (unowned) Close() error { return nil }
+
+// off is the output of a log that is off.
+var off = unowned{io.Discard}
 
 // Offer takes e if there is room. It takes everything it is offered: whoever
 // offers draws which exchanges are logged, before making them. While the log is
@@ -244,6 +247,9 @@ func (l *Log) poll() *traffic.Exchange {
 
 // writeAll writes e, unless it is nil, and what is queued behind it.
 func (l *Log) writeAll(e *traffic.Exchange) {
+	if l.out == off {
+		l.swap() // e was accepted for an output that is waiting
+	}
 	for e != nil {
 		l.buf = l.buf[:0]
 		if l.torn {

@@ -184,7 +184,6 @@ func TestApplyTurnsTheLogOffAndOnAgain(t *testing.T) {
 			if err := l.Apply(path); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * rest)
 		}
 		apply("-")
 		offer(t, l, "on")
