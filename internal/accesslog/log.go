@@ -36,27 +36,43 @@ type Options struct {
 // concurrent use, and all but Close return without waiting for the writer.
 type Log struct {
 	options Options
-	queue   chan *traffic.Exchange
-	wake    chan struct{} // there is a new output
+	queue   chan line
+	wake    chan struct{} // there is something to close
 	quit    chan struct{} // no more will be offered
 	done    chan struct{} // the writer has ended
 
-	offering sync.RWMutex // held for writing only to set closed
+	// offering is held for reading while a line is queued, and for writing
+	// only for the instant in which current changes or the log closes.
+	offering sync.RWMutex
+	current  atomic.Pointer[output] // nil = off
 	closed   bool
-	on       atomic.Bool
 	held     atomic.Int64 // bytes of text in the queue
 	written  atomic.Uint64
 	dropped  atomic.Uint64
 
 	applying sync.Mutex
 	path     string
-	next     atomic.Pointer[io.WriteCloser] // for the writer to continue with
+
+	retiring sync.Mutex
+	retired  []*output // not current any more, to be closed when their lines are written
 
 	// The writer's own.
-	out     io.WriteCloser
 	buf     []byte
-	torn    bool // the last write ended inside a line
-	failing bool // the last write failed
+	last    *output // written to last
+	torn    bool    // that write ended inside a line
+	failing bool    // that write failed
+}
+
+// output is where lines go.
+type output struct {
+	io.Writer
+	file *os.File // nil = not ours to close
+}
+
+// line goes to the output that was current when it was accepted.
+type line struct {
+	*traffic.Exchange
+	out *output
 }
 
 // Open starts a log that writes to the file at path, "-" for standard output;
@@ -65,19 +81,13 @@ type Log struct {
 func Open(path string, o Options) (*Log, error) {
 	l := &Log{
 		options: o,
-		queue:   make(chan *traffic.Exchange, queueLength),
+		queue:   make(chan line, queueLength),
 		wake:    make(chan struct{}, 1),
 		quit:    make(chan struct{}),
 		done:    make(chan struct{}),
-		out:     off,
 	}
 	if err := l.Apply(path); err != nil {
 		return nil, err
-	}
-	l.swap()
-	select {
-	case <-l.wake:
-	default:
 	}
 	go l.write()
 	return l, nil
@@ -102,18 +112,23 @@ func (l *Log) Reopen() error {
 	return l.switchTo(l.path)
 }
 
-// switchTo hands the writer a new output. It never waits for the writer, which
-// may be stuck in a write.
+// switchTo changes the output of what is accepted from now on. It never waits
+// for the writer, which may be stuck in a write.
 func (l *Log) switchTo(path string) error {
 	out, err := l.open(path)
 	if err != nil {
 		return fmt.Errorf("open access log: %w", err)
 	}
 	l.path = path
-	if unused := l.next.Swap(&out); unused != nil {
-		(*unused).Close()
+	l.offering.Lock()
+	old := l.current.Swap(out)
+	l.offering.Unlock()
+	if old == nil {
+		return nil
 	}
-	l.on.Store(path != "") // what is accepted from now on finds its output
+	l.retiring.Lock()
+	l.retired = append(l.retired, old)
+	l.retiring.Unlock()
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -121,45 +136,42 @@ func (l *Log) switchTo(path string) error {
 	return nil
 }
 
-func (l *Log) open(path string) (io.WriteCloser, error) {
+func (l *Log) open(path string) (*output, error) {
 	switch path {
 	case "":
-		return off, nil
+		return nil, nil
 	case "-":
-		return unowned{l.options.Stdout}, nil
+		return &output{Writer: l.options.Stdout}, nil
 	}
 	// Lines hold addresses of clients: nobody else on the machine needs them.
-	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	return &output{Writer: file, file: file}, err
 }
-
-// unowned is an output that is not ours to close.
-type unowned struct{ io.Writer }
-
-func (unowned) Close() error { return nil }
-
-// off is the output of a log that is off.
-var off = unowned{io.Discard}
 
 // Offer takes e if there is room. It takes everything it is offered: whoever
 // offers draws which exchanges are logged, before making them. While the log is
 // off everything is refused, and not counted as lost.
 func (l *Log) Offer(e *traffic.Exchange) bool {
-	if !l.on.Load() {
+	if l.current.Load() == nil {
 		return false
 	}
-	// Only Close ever holds this lock for writing, and only for an instant; a
-	// failed attempt means that the log is closing.
+	// A request never waits for this lock: losing a line in the instant in
+	// which the log changes is the lesser evil.
 	if !l.offering.TryRLock() {
 		l.dropped.Add(1)
 		return false
 	}
 	defer l.offering.RUnlock()
+	out := l.current.Load()
+	if out == nil {
+		return false
+	}
 	size := textSize(e)
 	if held := l.held.Add(size); l.closed || held > queueBytes {
 		return l.refuse(size)
 	}
 	select {
-	case l.queue <- e:
+	case l.queue <- line{e, out}:
 		return true
 	default:
 		return l.refuse(size)
@@ -200,7 +212,7 @@ func (l *Log) Close(ctx context.Context) error {
 	}
 }
 
-// write is the writer. It waits for: an exchange, a new output, the end.
+// write is the writer. It waits for: a line, something to close, the end.
 func (l *Log) write() {
 	defer close(l.done)
 	resting := time.NewTimer(0)
@@ -208,57 +220,68 @@ func (l *Log) write() {
 	<-resting.C
 	for {
 		select {
-		case e := <-l.queue:
-			l.writeAll(e)
+		case next := <-l.queue:
+			l.writeAll(next)
 			resting.Reset(rest)
 			select {
 			case <-resting.C:
 			case <-l.quit:
 			}
 		case <-l.wake:
-			// What was accepted before the switch belongs into the old output.
-			l.writeAll(l.poll())
-			l.swap()
+			l.retire()
 		case <-l.quit:
-			l.writeAll(l.poll())
-			l.out.Close()
+			l.retire()
+			l.current.Load().close()
 			return
 		}
 	}
 }
 
-// swap continues with the next output, if there is one.
-func (l *Log) swap() {
-	if next := l.next.Swap(nil); next != nil {
-		l.out.Close()
-		l.out, l.torn = *next, false
+// retire writes what is queued and closes the outputs that were retired before:
+// no later line has them.
+func (l *Log) retire() {
+	l.retiring.Lock()
+	retired := l.retired
+	l.retired = nil
+	l.retiring.Unlock()
+	l.writeAll(l.poll())
+	for _, out := range retired {
+		out.close()
 	}
 }
 
-// poll takes an exchange from the queue, or nil if it is empty.
-func (l *Log) poll() *traffic.Exchange {
+func (o *output) close() {
+	if o != nil && o.file != nil {
+		o.file.Close()
+	}
+}
+
+// poll takes a line from the queue; it has no exchange if the queue is empty.
+func (l *Log) poll() line {
 	select {
-	case e := <-l.queue:
-		return e
+	case next := <-l.queue:
+		return next
 	default:
-		return nil
+		return line{}
 	}
 }
 
-// writeAll writes e, unless it is nil, and what is queued behind it.
-func (l *Log) writeAll(e *traffic.Exchange) {
-	if l.out == off {
-		l.swap() // e was accepted for an output that is waiting
-	}
-	for e != nil {
+// writeAll writes next, if it has an exchange, and what is queued behind it, in
+// as few writes as their number and their outputs allow.
+func (l *Log) writeAll(next line) {
+	for next.Exchange != nil {
+		out := next.out
+		if out != l.last {
+			l.last, l.torn = out, false
+		}
 		l.buf = l.buf[:0]
 		if l.torn {
 			l.buf = append(l.buf, '\n')
 		}
 		lines := uint64(0)
-		for ; e != nil && len(l.buf) < batchBytes; e = l.poll() {
-			l.held.Add(-textSize(e))
-			l.buf = appendLine(l.buf, e)
+		for ; next.Exchange != nil && next.out == out && len(l.buf) < batchBytes; next = l.poll() {
+			l.held.Add(-textSize(next.Exchange))
+			l.buf = appendLine(l.buf, next.Exchange)
 			lines++
 		}
 		l.flush(lines)
@@ -267,7 +290,7 @@ func (l *Log) writeAll(e *traffic.Exchange) {
 
 // flush writes the buffer, which ends in the given number of whole lines.
 func (l *Log) flush(lines uint64) {
-	n, err := l.out.Write(l.buf)
+	n, err := l.last.Write(l.buf)
 	lost := uint64(bytes.Count(l.buf[n:], []byte{'\n'}))
 	l.torn = n > 0 && l.buf[n-1] != '\n' || n == 0 && l.torn
 	l.written.Add(lines - min(lost, lines))
