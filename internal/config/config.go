@@ -22,7 +22,8 @@ type Config struct {
 	Workers        int            `yaml:"workers"` // event loops; 0 = one per core; read at start only
 
 	// Version identifies the content: the first 12 hex digits of the SHA-256
-	// of its canonical form. Set by Load, Parse and Quick.
+	// of its canonical form, in which the admin token is redacted, so that
+	// another token alone is the same version. Set by Load, Parse and Quick.
 	Version string `yaml:"-"`
 }
 
@@ -152,6 +153,10 @@ type BackendRef struct {
 	Name   string `yaml:"name"`
 	Weight *int   `yaml:"weight"` // nil = 1; 0 = none
 }
+
+// CopyMarker is the header that marks a copy; its value is the mirror's name.
+// In lower case.
+const CopyMarker = "x-understudy-copy"
 
 // Share is a part of all requests in parts per million, 0 to 1,000,000.
 type Share uint32

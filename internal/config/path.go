@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -31,11 +30,6 @@ func (p *place) String() string {
 		return p.name
 	}
 	return p.parent.String() + "." + p.name
-}
-
-// fail appends a problem at p.
-func (p *place) fail(errs *Errors, hint, format string, args ...any) {
-	*errs = append(*errs, FieldError{Path: p.String(), Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 // located sets the line of every problem in errs by walking the document, and

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 )
@@ -93,17 +92,13 @@ func endpointOf(address string) (string, *textError) {
 	case err != nil:
 		return "", textErrorf("write it like http://127.0.0.1:9000", "%q is not a URL", abridged(address))
 	case u.Scheme == "https":
-		return "", textErrorf("use the http address of the backend", "TLS to backends is not supported yet")
+		return "", checkURL(address, u.Scheme)
 	case u.Scheme != "http":
 		return "", textErrorf("write it like http://127.0.0.1:9000", "%s is not a protocol of a backend", u.Scheme)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Path != "" && u.Path != "/":
 		return "", textErrorf("leave the rest out; a file can rewrite paths", "%q is more than a host and a port", abridged(address))
 	}
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
-	endpoint := net.JoinHostPort(u.Hostname(), port)
+	endpoint := hostPort(u)
 	return endpoint, checkEndpoint(endpoint)
 }
 
@@ -140,11 +135,4 @@ func flagged(errs, already Errors) Errors {
 		said[e.Path] = true
 	}
 	return kept
-}
-
-func checkEndpoint(address string) *textError {
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		return textErrorf("write it like 127.0.0.1:9000", "must be host:port, is %q", abridged(address))
-	}
-	return nil
 }

@@ -1,8 +1,6 @@
 package config
 
-import (
-	"strings"
-)
+import "strings"
 
 // suggest is "did you mean x?" if one of the candidates is close to what was
 // written, and otherwise the list of them while it is short.

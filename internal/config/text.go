@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 	"time"
@@ -50,8 +51,8 @@ func (t Timeout) String() string {
 	return time.Duration(t).String()
 }
 
-// Or is the duration for timers: 0 if the timeout is off or unset.
-func (t Timeout) Or() time.Duration { return max(time.Duration(t), 0) }
+// Duration is for timers: 0 if the timeout is off or unset.
+func (t Timeout) Duration() time.Duration { return max(time.Duration(t), 0) }
 
 // sizeUnits are tried in this order; the empty one is last.
 var sizeUnits = []struct {
@@ -136,7 +137,7 @@ func isDigits(s string) bool {
 // CompileRegexp compiles an RE2 pattern that must match the whole of a text.
 func CompileRegexp(pattern string) (*regexp.Regexp, error) {
 	// On its own first: "a)(b" must not become valid by being wrapped.
-	if _, err := regexp.Compile(pattern); err != nil {
+	if _, err := syntax.Parse(pattern, syntax.Perl); err != nil {
 		return nil, err
 	}
 	return regexp.Compile(`\A(?:` + pattern + `)\z`)

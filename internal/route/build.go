@@ -13,18 +13,13 @@ type hostsBuilder struct {
 	byHost map[hostname][]*definition
 }
 
-// add takes a route. A route without hostnames is kept under the zero
-// hostname.
-func (b *hostsBuilder) add(r *compiledRoute) {
+func (b *hostsBuilder) add(names []hostname, definitions []*definition) {
 	if b.byHost == nil {
 		b.byHost = make(map[hostname][]*definition)
 	}
-	names := r.hostnames
-	if len(names) == 0 {
-		names = []hostname{{}}
-	}
+	// A hostname may be written twice, in two cases for instance.
 	for _, name := range slices.Compact(slices.SortedFunc(slices.Values(names), compareHostnames)) {
-		b.byHost[name] = append(b.byHost[name], r.entries...)
+		b.byHost[name] = append(b.byHost[name], definitions...)
 	}
 }
 
@@ -51,7 +46,7 @@ func (b *hostsBuilder) build() *hosts {
 // newPaths sorts matches by precedence and files each under its path.
 func newPaths(definitions []*definition) *paths {
 	slices.SortFunc(definitions, byPrecedence)
-	p := &paths{root: new(node)}
+	p := new(paths)
 	exact := make(map[string][]*entry)
 	prefix := make(map[*node][]*entry)
 	regexps := make(map[string][]*entry)
@@ -73,7 +68,9 @@ func newPaths(definitions []*definition) *paths {
 			prefix[n] = append(prefix[n], e)
 		}
 	}
-	p.exact = make(map[string]*list, len(exact))
+	if len(exact) > 0 {
+		p.exact = make(map[string]*list, len(exact))
+	}
 	for value, entries := range exact {
 		p.exact[value] = newList(entries, nil)
 	}
@@ -92,7 +89,7 @@ func newPaths(definitions []*definition) *paths {
 // descend is the node for a path, made if need be. A slash at the end does not
 // matter.
 func (n *node) descend(path string) *node {
-	path = strings.Trim(path, "/")
+	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
 	if path == "" {
 		return n
 	}

@@ -20,20 +20,18 @@ func Compile(c *config.Config) (*Table, []Problem) {
 	var problems []Problem
 	builders := make([]hostsBuilder, len(c.Listeners))
 	for i := range c.Routes {
-		compiled, bad := comp.route(c, i)
-		if len(bad) > 0 {
-			problems = append(problems, bad...)
+		r := &routeCompiler{compiler: &comp, config: c, index: i}
+		r.compile()
+		if len(r.problems) > 0 {
+			problems = append(problems, r.problems...)
 			continue
 		}
-		for _, e := range compiled.entries {
-			e.rule = compiled.rules[e.ruleIndex]
-		}
-		for _, rule := range compiled.rules {
+		for _, rule := range r.rules {
 			rule.ID = len(t.rules)
 			t.rules = append(t.rules, rule)
 		}
-		for _, l := range compiled.listeners {
-			builders[l].add(compiled)
+		for _, l := range r.listeners {
+			builders[l].add(r.hostnames, r.definitions)
 		}
 	}
 	for i := range builders {
@@ -42,92 +40,101 @@ func Compile(c *config.Config) (*Table, []Problem) {
 	return t, problems
 }
 
-// compiler compiles the parts of rules. Regular expressions are shared by
-// pattern.
-type compiler struct {
-	regexps map[string]*regexp.Regexp
-}
-
 // definition is one match of one rule on its way to the table.
 type definition struct {
-	ruleIndex int // in its route
-	index     int // of the match in the rule
-	rule      *Rule
-	matcher   *Matcher
+	rule    *Rule
+	index   int // of the match in the rule
+	matcher *Matcher
 }
 
-// compiledRoute is a route without mistakes.
-type compiledRoute struct {
-	listeners []int
-	hostnames []hostname
-	rules     []*Rule
-	entries   []*definition
-}
-
+// hostname is a name, or for a wildcard what follows "*.". The zero value
+// stands for every host.
 type hostname struct {
-	name     string // for a wildcard, what follows "*."
+	name     string
 	wildcard bool
 }
 
-func (c *compiler) route(cfg *config.Config, index int) (*compiledRoute, []Problem) {
-	def := &cfg.Routes[index]
-	out := new(compiledRoute)
-	var problems []Problem
-	report := func(rule int, message, format string, args ...any) {
-		problems = append(problems, Problem{
-			Route: def.Name, Rule: rule, Message: message,
-			Path: fmt.Sprintf("routes[%d]", index) + fmt.Sprintf(format, args...),
-		})
-	}
+// routeCompiler compiles one route, and finds all of its problems.
+type routeCompiler struct {
+	*compiler
+	config *config.Config
+	index  int // of the route
+
+	listeners   []int
+	hostnames   []hostname
+	rules       []*Rule
+	definitions []*definition
+	problems    []Problem
+}
+
+func (r *routeCompiler) compile() {
+	def := &r.config.Routes[r.index]
 	for i, name := range def.Listeners {
-		l := slices.IndexFunc(cfg.Listeners, func(l config.Listener) bool { return l.Name == name })
+		l := slices.IndexFunc(r.config.Listeners, func(l config.Listener) bool { return l.Name == name })
 		if l < 0 {
-			report(-1, fmt.Sprintf("there is no listener %q", name), ".listeners[%d]", i)
+			r.report(-1, fmt.Sprintf("listeners[%d]", i), fmt.Sprintf("there is no listener called %q", name))
 			continue
 		}
-		out.listeners = append(out.listeners, l)
+		r.listeners = append(r.listeners, l)
 	}
 	if len(def.Listeners) == 0 {
-		for i := range cfg.Listeners {
-			out.listeners = append(out.listeners, i)
+		for i := range r.config.Listeners {
+			r.listeners = append(r.listeners, i)
 		}
 	}
 	for i, text := range def.Hostnames {
 		name, wildcard, err := config.ParseHostname(text)
 		if err != nil {
-			report(-1, err.Error(), ".hostnames[%d]", i)
+			r.report(-1, fmt.Sprintf("hostnames[%d]", i), err.Error())
 			continue
 		}
-		out.hostnames = append(out.hostnames, hostname{name, wildcard})
+		r.hostnames = append(r.hostnames, hostname{name, wildcard})
+	}
+	if len(def.Hostnames) == 0 {
+		r.hostnames = []hostname{{}}
 	}
 	for i := range def.Rules {
-		rule := &def.Rules[i]
-		out.rules = append(out.rules, &Rule{Route: def.Name, RouteIndex: index, Index: i, Def: rule})
-		if len(rule.Matches) == 0 {
-			out.entries = append(out.entries, &definition{ruleIndex: i, matcher: everything})
-		}
-		for j := range rule.Matches {
-			m, err := c.matcher(&rule.Matches[j])
-			if err != nil {
-				p := err.(Problem)
-				report(i, p.Message, ".rules[%d].matches[%d].%s", i, j, p.Path)
-				continue
-			}
-			out.entries = append(out.entries, &definition{ruleIndex: i, index: j, matcher: m})
-		}
+		r.compileRule(i, &def.Rules[i])
 	}
-	return out, problems
+}
+
+func (r *routeCompiler) compileRule(index int, def *config.Rule) {
+	rule := &Rule{Route: r.config.Routes[r.index].Name, RouteIndex: r.index, Index: index, Def: def}
+	r.rules = append(r.rules, rule)
+	if len(def.Matches) == 0 {
+		r.definitions = append(r.definitions, &definition{rule: rule, matcher: everything})
+	}
+	for i := range def.Matches {
+		m, problem := r.matcher(&def.Matches[i])
+		if problem != nil {
+			r.report(index, fmt.Sprintf("rules[%d].matches[%d].%s", index, i, problem.Path), problem.Message)
+			continue
+		}
+		r.definitions = append(r.definitions, &definition{rule, i, m})
+	}
+}
+
+func (r *routeCompiler) report(rule int, path, message string) {
+	r.problems = append(r.problems, Problem{
+		Route: r.config.Routes[r.index].Name, Rule: rule,
+		Path: fmt.Sprintf("routes[%d].%s", r.index, path), Message: message,
+	})
 }
 
 // everything is the match of a rule without matches.
 var everything = &Matcher{path: pathTest{kind: config.PathPrefix, value: "/"}}
 
-// matcher compiles m. The error is a Problem whose Path is relative to m.
-func (c *compiler) matcher(m *config.Match) (*Matcher, error) {
+// compiler compiles matches. Regular expressions are shared by pattern.
+type compiler struct {
+	regexps map[string]*regexp.Regexp
+}
+
+// matcher compiles m. A problem's Path is relative to m.
+func (c *compiler) matcher(m *config.Match) (*Matcher, *Problem) {
 	out := &Matcher{path: everything.path, methods: m.Methods, sources: m.Sources}
 	if m.Path != nil {
 		if err := c.path(&out.path, m.Path); err != nil {
-			return nil, Problem{Path: "path.value", Message: err.Error()}
+			return nil, &Problem{Rule: -1, Path: "path", Message: err.Error()}
 		}
 	}
 	for _, group := range []struct {
@@ -136,22 +143,9 @@ func (c *compiler) matcher(m *config.Match) (*Matcher, error) {
 		matches []config.ValueMatch
 	}{{fromHeader, "headers", m.Headers}, {fromQuery, "query", m.Query}, {fromCookie, "cookies", m.Cookies}} {
 		for i, v := range group.matches {
-			t := valueTest{valueName: valueName{group.origin, v.Name}, kind: v.Type, value: v.Value}
-			if t.origin == fromHeader {
-				t.name = strings.ToLower(t.name)
-			}
-			var err error
-			switch v.Type {
-			case "":
-				t.kind = config.ValueExact
-			case config.ValueExact, config.ValuePresent, config.ValueAbsent:
-			case config.ValueRegexp:
-				t.regexp, err = c.regexp(v.Value)
-			default:
-				err = fmt.Errorf("%q is not a way to compare a value", v.Type)
-			}
+			t, err := c.value(group.origin, v)
 			if err != nil {
-				return nil, Problem{Path: fmt.Sprintf("%s[%d]", group.field, i), Message: err.Error()}
+				return nil, &Problem{Rule: -1, Path: fmt.Sprintf("%s[%d]", group.field, i), Message: err.Error()}
 			}
 			out.values = append(out.values, t)
 		}
@@ -159,9 +153,27 @@ func (c *compiler) matcher(m *config.Match) (*Matcher, error) {
 	return out, nil
 }
 
+func (c *compiler) value(from origin, m config.ValueMatch) (valueTest, error) {
+	t := valueTest{valueName: valueName{from, m.Name}, kind: m.Type, value: m.Value}
+	if from == fromHeader {
+		t.name = strings.ToLower(t.name)
+	}
+	var err error
+	switch m.Type {
+	case "":
+		t.kind = config.ValueExact
+	case config.ValueExact, config.ValuePresent, config.ValueAbsent:
+	case config.ValueRegexp:
+		t.regexp, err = c.regexp(m.Value)
+	default:
+		err = fmt.Errorf("%q is not a way to compare a value", m.Type)
+	}
+	return t, err
+}
+
 func (c *compiler) path(t *pathTest, m *config.PathMatch) error {
 	if m.Type != config.PathRegexp && !strings.HasPrefix(m.Value, "/") {
-		return fmt.Errorf("path %q does not begin with /", m.Value)
+		return fmt.Errorf("%q does not begin with /", m.Value)
 	}
 	var err error
 	switch m.Type {
@@ -211,6 +223,9 @@ func fixedFolder(pattern string) string {
 		return ""
 	}
 	literal := string(parts[0].Rune)
+	if literal[0] != '/' {
+		return ""
+	}
 	return literal[:strings.LastIndexByte(literal, '/')+1]
 }
 

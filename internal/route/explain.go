@@ -1,6 +1,9 @@
 package route
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Step is one rule that was considered for a request.
 type Step struct {
@@ -59,17 +62,12 @@ func (h *hosts) candidates(r *Request) []*paths {
 // elsewhere says why rule is no candidate for r.
 func (t *Table) elsewhere(r *Request, rule *Rule) string {
 	def := &t.config.Routes[rule.RouteIndex]
-	if r.Listener >= 0 && r.Listener < len(t.config.Listeners) {
-		name := t.config.Listeners[r.Listener].Name
-		for _, l := range def.Listeners {
-			if l == name {
-				return fmt.Sprintf("host %s is not %s", r.hostname(), either(def.Hostnames))
-			}
-		}
-		if len(def.Listeners) == 0 {
-			return fmt.Sprintf("host %s is not %s", r.hostname(), either(def.Hostnames))
-		}
-		return fmt.Sprintf("listener %s is not %s", name, either(def.Listeners))
+	if r.Listener < 0 || r.Listener >= len(t.config.Listeners) {
+		return "there is no such listener"
 	}
-	return "there is no such listener"
+	listener := t.config.Listeners[r.Listener].Name
+	if len(def.Listeners) > 0 && !slices.Contains(def.Listeners, listener) {
+		return fmt.Sprintf("listener %s is not %s", listener, either(def.Listeners))
+	}
+	return fmt.Sprintf("host %s is not %s", r.hostname(), either(def.Hostnames))
 }

@@ -36,12 +36,16 @@ type valueTest struct {
 
 // CompileMatch compiles a match outside of a table, such as a mirror's own. A
 // nil match gives a nil Matcher. The error is a [Problem] without a route,
-// whose Path is relative to the match.
+// whose Path begins at the match.
 func CompileMatch(m *config.Match) (*Matcher, error) {
 	if m == nil {
 		return nil, nil
 	}
-	return new(compiler).matcher(m)
+	out, problem := new(compiler).matcher(m)
+	if problem != nil {
+		return nil, *problem
+	}
+	return out, nil
 }
 
 // Match reports whether every condition holds for r. No allocation in steady

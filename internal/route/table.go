@@ -16,8 +16,8 @@ type hosts struct {
 // paths holds the rules of one hostname by path.
 type paths struct {
 	entries  []*entry // all, in order of precedence
-	exact    map[string]*list
-	root     *node
+	exact    map[string]*list // nil if empty, which saves a look-up
+	root     node
 	patterns bool // there are regular expressions below root
 }
 
@@ -119,7 +119,7 @@ func (p *paths) find(r *Request, path []byte) *entry {
 		return e
 	}
 	deepest := p.root.walk(path)
-	for n := deepest; n != p.root; n = n.parent {
+	for n := deepest; n != &p.root; n = n.parent {
 		if e := n.prefix.find(r, nil); e != nil {
 			return e
 		}
