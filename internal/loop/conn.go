@@ -179,7 +179,7 @@ func (c *Conn) Err() error { return c.err }
 
 // event calls the handler and what follows an event.
 func (c *Conn) event(r Ready) {
-	c.loop.refresh()
+	c.loop.wake()
 	c.handler.OnReady(c, r)
 	c.loop.finishEvent()
 }

