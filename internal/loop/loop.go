@@ -72,10 +72,9 @@ func (l *Loop) Run() {
 		l.runPosts()
 		l.endPass()
 	}
-	for !l.shut() {
-		l.runPosts()
-		l.endPass()
-	}
+	l.shut()
+	l.runPosts()
+	l.endPass()
 	l.poll.close()
 	l.closePumps()
 	l.pumping.Wait()
@@ -153,7 +152,8 @@ func (l *Loop) Attach(nc net.Conn, h Handler) *Conn {
 	return newPump(l, nc, h)
 }
 
-// patience is how long the loop may sleep: 0 not at all, negative for ever.
+// patience is how long after l.now the loop may sleep: 0 not at all, negative
+// for ever.
 func (l *Loop) patience() time.Duration {
 	if l.wheel.heads[dueList] != nil || l.pending() {
 		return 0
@@ -162,7 +162,6 @@ func (l *Loop) patience() time.Duration {
 	if !ok {
 		return -1
 	}
-	l.refresh()
 	return max(0, time.Duration(at)*tick-l.now)
 }
 
@@ -278,10 +277,9 @@ func (l *Loop) closePumps() {
 	}
 }
 
-// shut refuses posts from now on, unless there are some to run first.
-func (l *Loop) shut() bool {
+// shut refuses posts from now on; those before have been promised to run.
+func (l *Loop) shut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stopped = len(l.posts) == 0
-	return l.stopped
+	l.stopped = true
 }

@@ -167,7 +167,7 @@ func (c *Copy) setHost(r *http1.Request, o *http1.Outgoing) {
 	case config.HostLiteral:
 		d.host = append(d.host, policy.Literal...)
 	case config.HostSuffix:
-		name, port := splitPort(host)
+		name, port := http1.SplitPort(host)
 		d.host = append(d.host, name...)
 		d.host = append(d.host, "-shadow"...)
 		d.host = append(d.host, port...)
@@ -183,20 +183,6 @@ func (c *Copy) setHost(r *http1.Request, o *http1.Outgoing) {
 		return
 	}
 	o.Host = d.host
-}
-
-// splitPort splits host before ":port". A colon inside brackets, or one of
-// several without brackets, belongs to an IPv6 address.
-func splitPort(host []byte) (name, port []byte) {
-	for i := len(host) - 1; i >= 0; i-- {
-		switch c := host[i]; {
-		case c == ':':
-			return host[:i], host[i:]
-		case c < '0' || c > '9':
-			return host, nil
-		}
-	}
-	return host, nil
 }
 
 // setTrace gives the copy a trace of its own, so that shadows do not distort

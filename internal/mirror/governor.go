@@ -17,16 +17,14 @@ type Governor struct {
 	sum      time.Duration
 	count    int
 	copies   int
-	lag      time.Duration // longest pass in the window
-	stuck    int           // bad windows in which nothing was copied
+	stuck    int // bad windows in which nothing was copied
 }
 
 const (
 	window     = time.Second
-	minCount   = 20                     // fewer live answers in a window say nothing
-	slowFactor = 3                      // times the baseline …
-	slowBy     = 20 * time.Millisecond  // … and this much over it is slow
-	slowLag    = 100 * time.Millisecond // a pass this long starves every connection of its loop
+	minCount   = 20                    // fewer live answers in a window say nothing
+	slowFactor = 3                     // times the baseline …
+	slowBy     = 20 * time.Millisecond // … and this much over it is slow
 	increase   = 0.05
 	stuckLimit = 5 // bad windows without copies: copying is not the cause
 )
@@ -43,9 +41,6 @@ func (g *Governor) Live(first time.Duration) {
 // Copied notes that a copy was sent.
 func (g *Governor) Copied() { g.copies++ }
 
-// Pass notes how long a pass of the loop took.
-func (g *Governor) Pass(took time.Duration) { g.lag = max(g.lag, took) }
-
 // Tick closes the window if it is over at now, and says whether the throttle
 // has begun or ended.
 func (g *Governor) Tick(now time.Duration) (changed bool) {
@@ -54,7 +49,7 @@ func (g *Governor) Tick(now time.Duration) (changed bool) {
 	}
 	before := g.withheld > 0
 	g.close()
-	g.start, g.sum, g.count, g.copies, g.lag = now, 0, 0, 0, 0
+	g.start, g.sum, g.count, g.copies = now, 0, 0, 0
 	return before != (g.withheld > 0)
 }
 
@@ -67,7 +62,7 @@ func (g *Governor) close() {
 	if g.baseline == 0 {
 		g.baseline = mean
 	}
-	slow := mean > slowFactor*g.baseline && mean > g.baseline+slowBy || g.lag > slowLag
+	slow := mean > slowFactor*g.baseline && mean > g.baseline+slowBy
 	switch {
 	case !slow:
 		g.baseline += (mean - g.baseline) / 16

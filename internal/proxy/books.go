@@ -1,0 +1,97 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/mirror"
+	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// count adds the request to those in flight, or with -1 takes it away.
+func (r *request) count(n int64) {
+	r.counted = n > 0
+	r.worker.row(r.live).InFlight += n
+}
+
+// finish closes the books on the request and lets go of it.
+func (r *request) finish() {
+	w := r.worker
+	now := w.loop.Now()
+	row := w.row(r.live)
+	if r.counted {
+		r.count(-1)
+	}
+	row.Codes[r.status]++
+	if r.source != traffic.None {
+		row.Errors[r.source]++
+	}
+	row.BytesIn += uint64(r.bytesIn)
+	row.BytesOut += uint64(r.bytesOut)
+	row.Duration.Add(now - r.start)
+	if r.first > 0 {
+		row.First.Add(r.first - r.sent)
+	}
+	w.loop.Disarm(&r.timer)
+	r.mark.Release()
+	r.call.Out.Reset()
+	if r.join != nil {
+		r.reportTo(r.join.X, now)
+		r.join.Release()
+	}
+	w.freeRequest(r)
+}
+
+// sample starts an exchange if there is a sink and this request is drawn.
+func (r *request) sample(m *route.Request) {
+	w := r.worker
+	part := w.plan.sampled
+	if part == 0 || len(w.sinks) == 0 || part != 1<<64-1 && w.random.Uint64() >= part {
+		return
+	}
+	h := r.client.head
+	id, ok := h.Lookup(http1.XRequestID)
+	if !ok {
+		id = w.id[:]
+	}
+	agent, _ := h.Lookup(http1.UserAgent)
+	r.join = &mirror.Join{Begin: r.start, Sinks: w.sinks, X: &traffic.Exchange{
+		ID:        string(id),
+		Start:     time.Now(),
+		Listener:  r.client.listener.name,
+		Client:    m.Source,
+		Method:    string(h.Method()),
+		Host:      string(h.Host()),
+		Path:      string(h.Path()),
+		Query:     string(h.Query()),
+		Protocol:  [...]string{"HTTP/1.0", "HTTP/1.1"}[r.minor],
+		UserAgent: string(agent),
+	}}
+	if r.rule != nil {
+		r.join.X.Route, r.join.X.Rule = r.rule.Route, r.rule.Index
+	}
+	r.join.Hold()
+}
+
+// reportTo fills in the live side of an exchange.
+func (r *request) reportTo(x *traffic.Exchange, now time.Duration) {
+	x.Status, x.Source, x.Error = r.status, r.source, r.reason
+	x.BytesIn, x.BytesOut = r.bytesIn, r.bytesOut
+	p := &x.Primary
+	if e := r.call.Endpoint(); e != nil {
+		p.Backend, p.Endpoint = e.Backend.Name, e.Address
+	}
+	if r.sent > 0 {
+		p.Start = r.sent - r.start
+	}
+	if r.first > 0 {
+		p.First = r.first - r.start
+		p.Status = r.status
+	}
+	p.End = now - r.start
+	p.Bytes = r.bytesOut
+	if r.source == traffic.Primary {
+		p.Source, p.Error = r.source, r.reason
+	}
+}

@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/telemetry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// seen is a backend that remembers what it got.
+type seen struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []*http.Request
+	bodies   []string
+	arrived  chan struct{}
+	answer   http.HandlerFunc
+}
+
+func backend(t *testing.T, answer http.HandlerFunc) *seen {
+	t.Helper()
+	s := &seen{arrived: make(chan struct{}, 10000), answer: answer}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		s.mu.Lock()
+		s.requests = append(s.requests, r)
+		s.bodies = append(s.bodies, string(body))
+		s.mu.Unlock()
+		if s.answer != nil {
+			s.answer(w, r)
+		} else {
+			fmt.Fprintf(w, "hello %d", len(body))
+		}
+		s.arrived <- struct{}{}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *seen) address() string { return strings.TrimPrefix(s.URL, "http://") }
+
+// wait returns once n requests have been answered.
+func (s *seen) wait(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-s.arrived:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the backend did not get the request")
+		}
+	}
+}
+
+// drivers runs a test on every driver of this system.
+func drivers(t *testing.T, test func(t *testing.T, d loop.Driver)) {
+	for _, d := range []loop.Driver{loop.Epoll, loop.Go} {
+		if _, err := loop.ParseDriver(string(d)); err != nil {
+			continue
+		}
+		t.Run(string(d), func(t *testing.T) { test(t, d) })
+	}
+}
+
+// serve starts a proxy for the configuration and returns it with its address.
+func serve(t *testing.T, d loop.Driver, yaml string) (*Server, string) {
+	t.Helper()
+	cfg, err := config.Parse("test.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(cfg, Options{Driver: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		s.Drain(ctx)
+	})
+	return s, s.Addrs()["web"].String()
+}
+
+// mirrored is a configuration with one primary and one mirror.
+func mirrored(primary, shadow, mirrorLines string) string {
+	return fmt.Sprintf(`
+listeners: [{name: web, address: "127.0.0.1:0", protocol: HTTP}]
+workers: 2
+routes:
+  - name: shop
+    rules:
+      - backends: [{name: v1}]
+        mirrors:
+          - backend: v2
+%s
+backends:
+  - {name: v1, endpoints: ["%s"]}
+  - {name: v2, endpoints: ["%s"]}
+`, mirrorLines, primary, shadow)
+}
+
+// books waits until no copy is in flight and returns the mirror's books.
+func books(t *testing.T, s *Server) telemetry.Mirror {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		snap := s.Snapshot()
+		if len(snap.Mirrors) != 1 {
+			t.Fatalf("got %d mirrors, want 1", len(snap.Mirrors))
+		}
+		m := snap.Mirrors[0]
+		if m.InFlight == 0 || time.Now().After(deadline) {
+			return m
+		}
+	}
+}
+
+func TestCopiesArriveAtTheShadow(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary, shadow := backend(t, nil), backend(t, nil)
+		s, addr := serve(t, d, mirrored(primary.address(), shadow.address(), "            writes: copy"))
+		client := &http.Client{Transport: &http.Transport{}}
+		defer client.CloseIdleConnections()
+		for i := range 10 {
+			body := strings.Repeat("x", i*20000)
+			resp, err := client.Post("http://"+addr+"/a?n=1", "text/plain", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if want := fmt.Sprintf("hello %d", len(body)); err != nil || string(got) != want {
+				t.Fatalf("got %q, %v, want %q", got, err, want)
+			}
+		}
+		shadow.wait(t, 10)
+		m := books(t, s)
+		if m.Selected != 10 || m.Completed != 10 {
+			t.Errorf("got %+v, want 10 selected and completed", m)
+		}
+		for i, r := range shadow.requests {
+			if r.Header.Get("x-understudy-copy") != "v2" || r.URL.String() != "/a?n=1" || r.Host != addr {
+				t.Errorf("copy %d: %s %s %v", i, r.Host, r.URL, r.Header)
+			}
+		}
+	})
+}
+
+var _ = net.Dial

@@ -1,0 +1,475 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/mirror"
+	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+	"github.com/understudy-proxy/understudy/internal/upstream"
+)
+
+// request is the life of one live request, from its head to the last byte of
+// its answer. It is the primary's [upstream.Caller].
+type request struct {
+	worker *worker
+	client *client
+	rule   *rule // nil if no route matched
+	live   int   // row of its books
+	call   upstream.Call
+	mark   spool.Mark      // what was sent on a pooled connection, to send it again
+	copies []mirror.Ticket // of copies that want the body
+	join   *mirror.Join    // nil if nobody asked for the exchange
+	timer  loop.Timer
+
+	decoder http1.Body // of the request's body
+	chunked bool       // the primary gets chunks
+	minor   int        // of the client's version
+	safe    bool
+	head    bool
+	expect  bool // the client waits for 100 before it sends the body
+	keep    bool // the client's connection may serve another request
+
+	start, sent, first, moved time.Duration
+	bytesIn, bytesOut         int64
+	attempts                  int
+	status                    int
+	source                    traffic.Source
+	reason                    string
+
+	bodyDone  bool // the whole request was read
+	begun     bool // the client got a head
+	answered  bool // the whole answer is in the client's queue
+	outChunks bool // the client gets chunks
+	tunnel    bool // upgraded
+	counted   bool // counted as in flight
+}
+
+// maxAttempts bounds how often one request is sent: once, once more because a
+// pooled connection turned out to be closed, and again for each endpoint that
+// refuses the connection.
+const maxAttempts = 4
+
+// tunnelIdle is how long an upgraded connection may be silent. WebSockets
+// often are, for much longer than a request may.
+const tunnelIdle = time.Hour
+
+// reset prepares r for its next use and keeps its memory.
+func (r *request) reset() {
+	*r = request{
+		worker: r.worker,
+		call:   upstream.Call{User: r, Out: r.call.Out},
+		mark:   r.mark,
+		copies: r.copies[:0],
+		timer:  r.timer,
+	}
+}
+
+// begin starts the request whose head the client has parsed.
+func (r *request) begin(cl *client) {
+	w, h := cl.worker, cl.head
+	r.client = cl
+	r.start = w.loop.Now()
+	r.moved = r.start
+	r.decoder = h.Body()
+	r.bodyDone = r.decoder.Done()
+	r.minor = h.Minor()
+	r.safe = h.Safe()
+	r.head = string(h.Method()) == "HEAD"
+	r.expect = h.ExpectContinue()
+	r.keep = h.KeepAlive()
+	m := &w.match
+	m.Listener, m.Host, m.Method, m.Path, m.Query = cl.listenerIndex(), h.Host(), h.Method(), h.Path(), h.Query()
+	trusted := false
+	m.Source, trusted = w.plan.source(cl.peer, h)
+	m.Headers = h
+	matched := w.plan.table.Match(m)
+	if matched != nil {
+		r.rule = &w.plan.rules[matched.ID]
+		r.live = r.rule.own
+	}
+	w.newID()
+	r.sample(m)
+	switch {
+	case matched == nil:
+		r.refuse(404, traffic.Client, "no route matches")
+	case h.Connect():
+		r.refuse(501, traffic.Client, "CONNECT is not supported")
+	case r.rule.Def.Redirect != nil:
+		r.redirect(m)
+	default:
+		r.forward(m, trusted)
+	}
+}
+
+// forward sends the request to a primary, and copies of it to shadows.
+func (r *request) forward(m *route.Request, trusted bool) {
+	w := r.worker
+	choice := r.rule.choose(w.random.Uint64())
+	if choice == nil {
+		r.refuse(503, traffic.Internal, "the rule has no backend")
+		return
+	}
+	r.live = choice.live
+	r.count(1)
+	endpoint := w.up.Pick(choice.backend, nil)
+	if endpoint == nil {
+		r.fail(503, traffic.Primary, "the backend has no endpoints")
+		return
+	}
+	o := r.outgoing(m, trusted)
+	r.chunked = o.Length == http1.LengthChunked
+	out := &r.call.Out
+	room := 1 << 10
+	if o.Length > 0 {
+		room += int(min(o.Length, maxJoint))
+	}
+	out.Commit(http1.AppendRequest(out.Room(room), r.client.head, r.rule.edit, o))
+	r.call.Head = r.head
+	r.call.Upgrade = o.Upgrade
+	r.call.Whole = r.bodyDone
+	r.send(endpoint)
+	r.startTimer()
+	r.copy(m, o)
+}
+
+// maxJoint is the size up to which a body is put behind its head in one block,
+// so that one write takes both.
+const maxJoint = 16 << 10
+
+// send sends the request to endpoint.
+func (r *request) send(endpoint *upstream.Endpoint) {
+	r.attempts++
+	r.sent = r.worker.loop.Now()
+	r.worker.up.Send(&r.call, endpoint)
+	r.markSent()
+}
+
+// markSent keeps what goes out on a pooled connection, which the server may
+// have closed: see retry.
+func (r *request) markSent() {
+	if r.call.Whole && r.call.Reused && !r.call.Started() && r.mark.Len() == 0 {
+		r.call.Out.Mark(&r.mark)
+	}
+}
+
+// copy offers the request to every mirror of its rule.
+func (r *request) copy(m *route.Request, o *http1.Outgoing) {
+	w := r.worker
+	if len(r.rule.mirrors) == 0 {
+		return
+	}
+	s := &w.subject
+	s.Head, s.Match, s.Draw = r.client.head, m, w.random.Uint64()
+	for _, policy := range r.rule.mirrors {
+		c := w.copies.Offer(policy, s, o, r.join)
+		if c != nil && !r.bodyDone {
+			r.copies = append(r.copies, c.Ticket())
+		}
+	}
+}
+
+// body uses bytes of the request's body, or of a tunnel, at the front of p.
+func (r *request) body(p []byte, b *spool.Buffer) (used int) {
+	r.moved = r.worker.loop.Now()
+	if r.tunnel {
+		r.bytesIn += int64(len(p))
+		r.call.Out.Add(p, b)
+		r.pushed()
+		return len(p)
+	}
+	data, n, err := r.decoder.Decode(p)
+	if err != nil {
+		r.keep = false
+		r.fail(err.Status, traffic.Client, err.Reason)
+		return len(p)
+	}
+	if len(data) > 0 {
+		r.bytesIn += int64(len(data))
+		r.push(data, b)
+	}
+	if r.decoder.Done() {
+		r.endBody()
+	}
+	return n
+}
+
+// push hands a part of the body to the primary and the copies.
+func (r *request) push(data []byte, b *spool.Buffer) {
+	if r.call.Active() {
+		out := &r.call.Out
+		if r.chunked {
+			out.Commit(http1.AppendChunkHeader(out.Room(16), len(data)))
+		}
+		out.Add(data, b)
+		if r.chunked {
+			out.Copy(crlf)
+		}
+		r.pushed()
+	}
+	for _, t := range r.copies {
+		if c := t.Copy(); c != nil {
+			c.Body(data, b)
+		}
+	}
+}
+
+var crlf = []byte("\r\n")
+
+func (r *request) pushed() {
+	r.call.Flush()
+	if r.call.Out.Len() >= highWater {
+		r.client.blocked = true
+	}
+}
+
+// endBody notes that the request is whole.
+func (r *request) endBody() {
+	r.bodyDone = true
+	trailer := r.decoder.Trailer()
+	if r.call.Active() {
+		if r.chunked {
+			out := &r.call.Out
+			out.Commit(http1.AppendLastChunk(out.Room(8+len(trailer)), trailer))
+		}
+		r.call.Whole = true
+		r.markSent()
+		r.call.Flush()
+	}
+	for _, t := range r.copies {
+		if c := t.Copy(); c != nil {
+			c.Finish(trailer)
+		}
+	}
+	r.copies = r.copies[:0]
+}
+
+// Sent implements upstream.Caller.
+func (r *request) Sent(c *upstream.Call, _ int) {
+	r.moved = r.worker.loop.Now()
+	if cl := r.client; cl.blocked && c.Out.Len() < highWater {
+		cl.blocked = false
+		r.worker.loop.AfterEvent((*clientResume)(cl))
+	}
+}
+
+// Answer implements upstream.Caller: the primary's head becomes the client's.
+func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
+	cl, w := r.client, r.worker
+	r.moved = w.loop.Now()
+	o := http1.ResponseOutgoing{Length: resp.Framing(), Minor: r.minor}
+	if resp.Interim() && resp.Status() != 101 {
+		if r.minor > 0 && !r.begun {
+			cl.out.Commit(http1.AppendResponse(cl.out.Room(512), resp, nil, &o))
+			cl.flushSoon()
+		}
+		return
+	}
+	r.mark.Release()
+	r.first = r.moved
+	r.status = resp.Status()
+	r.begun = true
+	w.copies.Governor.Live(r.first - r.sent)
+	w.report(r.moved)
+	if r.status == 101 {
+		r.tunnel, r.bodyDone, r.keep = true, true, false
+		o.Upgrade = true
+		r.cutCopies()
+	}
+	if o.Length == http1.LengthClose && r.minor > 0 {
+		o.Length = http1.LengthChunked
+	}
+	hasBody := !r.head && r.status >= 200 && r.status != 204 && r.status != 304
+	r.outChunks = o.Length == http1.LengthChunked && r.minor > 0 && hasBody
+	if o.Length == http1.LengthClose || o.Length == http1.LengthChunked && r.minor == 0 {
+		r.keep = r.keep && !hasBody
+	}
+	if !r.bodyDone || cl.retired || cl.eof && cl.in.Len() == 0 {
+		r.keep = false
+	}
+	o.Close = !r.keep && !r.tunnel
+	room := 512
+	if o.Length > 0 && hasBody {
+		room += int(min(o.Length, maxJoint))
+	}
+	cl.out.Commit(http1.AppendResponse(cl.out.Room(room), resp, r.rule.answer, &o))
+	cl.flushSoon()
+}
+
+// Data implements upstream.Caller.
+func (r *request) Data(_ *upstream.Call, p []byte, b *spool.Buffer) {
+	cl := r.client
+	r.moved = r.worker.loop.Now()
+	r.bytesOut += int64(len(p))
+	if r.outChunks {
+		cl.out.Commit(http1.AppendChunkHeader(cl.out.Room(16), len(p)))
+	}
+	cl.out.Add(p, b)
+	if r.outChunks {
+		cl.out.Copy(crlf)
+	}
+	cl.flushSoon()
+}
+
+// End implements upstream.Caller.
+func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
+	switch {
+	case f.Failed() && r.retry(f):
+	case f.Failed() && r.tunnel:
+		r.settle()
+	case f.Failed():
+		status := 502
+		if f.Reason == traffic.FailConnect {
+			status = 503
+		}
+		r.fail(status, traffic.Primary, f.Detail)
+	default:
+		if r.outChunks {
+			out := &r.client.out
+			out.Commit(http1.AppendLastChunk(out.Room(8+len(trailer)), trailer))
+		}
+		r.settle()
+	}
+}
+
+// retry sends the request again if that is safe: no byte of an answer has come,
+// and either no byte of the request was sent, or a pooled connection turned out
+// to be closed and the method only reads.
+func (r *request) retry(f upstream.Failure) bool {
+	if r.begun || r.attempts >= maxAttempts || r.client.closed {
+		return false
+	}
+	backend := r.call.Endpoint().Backend
+	switch {
+	case f.Unsent && f.Reason == traffic.FailConnect && len(backend.Endpoints()) < 2:
+		return false
+	case f.Unsent:
+	case f.Stale && r.safe && r.mark.Len() > 0:
+		r.call.Out.Reset()
+		r.mark.Replay(&r.call.Out)
+		r.mark.Release()
+	default:
+		return false
+	}
+	r.send(r.worker.up.Pick(backend, r.call.Endpoint()))
+	return true
+}
+
+// settle notes that the whole answer, or as much of it as there is, is in the
+// client's queue.
+func (r *request) settle() {
+	cl := r.client
+	r.answered = true
+	if !r.bodyDone {
+		// The client is still sending what nobody wants any more.
+		r.cutCopies()
+		cl.lingerSoon()
+		cl.blocked = false
+	}
+	if r.tunnel || !r.keep {
+		cl.closing = true
+		cl.listen()
+	}
+	cl.flushSoon()
+}
+
+func (r *request) cutCopies() {
+	for _, t := range r.copies {
+		if c := t.Copy(); c != nil {
+			c.Cut()
+		}
+	}
+	r.copies = r.copies[:0]
+}
+
+// complete ends the request after its last byte was taken by the client.
+func (r *request) complete() {
+	cl, keep := r.client, r.keep && r.bodyDone
+	r.finish()
+	cl.served(keep)
+}
+
+// abandon ends the request because the client has gone, or must go: what the
+// primary has not answered is cut off, so that it can stop working on it.
+func (r *request) abandon(source traffic.Source, why string) {
+	if !r.begun {
+		r.status = 499 // what nginx made the custom for a client that left
+	}
+	if r.source == traffic.None {
+		r.source, r.reason = source, why
+	}
+	r.call.Cancel()
+	r.cutCopies()
+	r.finish()
+	r.client.req = nil
+}
+
+// startTimer arms the first check of the request's timeouts.
+func (r *request) startTimer() {
+	if d := r.patience(); d > 0 {
+		r.worker.loop.Arm(&r.timer, d)
+	}
+}
+
+// patience returns how long the request may go on from now, 0 for ever,
+// negative if it has taken too long.
+func (r *request) patience() time.Duration {
+	now := r.worker.loop.Now()
+	stall := r.rule.idle
+	switch {
+	case r.tunnel:
+		stall = tunnelIdle
+	case !r.begun && r.bodyDone:
+		stall = r.rule.backend
+	}
+	left := time.Duration(0)
+	if stall > 0 {
+		left = r.moved + stall - now
+	}
+	if total := r.rule.total; total > 0 && !r.tunnel && (left == 0 || r.start+total-now < left) {
+		left = r.start + total - now
+	}
+	if left == 0 && (stall > 0 || r.rule.total > 0) {
+		return -1
+	}
+	return left
+}
+
+// requestExpired is a request whose timer has fired.
+type requestExpired request
+
+// Run ends the request if it has taken too long, and looks again later if not.
+func (e *requestExpired) Run() {
+	r := (*request)(e)
+	switch left := r.patience(); {
+	case left > 0:
+		r.worker.loop.Arm(&r.timer, left)
+	case left < 0:
+		r.timedOut()
+	}
+}
+
+// timedOut ends the request and blames whoever was waited for.
+func (r *request) timedOut() {
+	source, why := traffic.Primary, "the primary did not answer in time"
+	switch {
+	case r.client.out.Len() > 0:
+		source, why = traffic.Client, "the client stopped reading"
+	case !r.bodyDone && r.call.Out.Len() == 0:
+		source, why = traffic.Client, "the client stopped sending"
+	}
+	if source == traffic.Client {
+		if !r.begun {
+			r.keep = false
+			r.fail(408, source, why)
+			return
+		}
+		r.client.gone(source, why)
+		return
+	}
+	r.call.Fail()
+	r.fail(504, source, why)
+}

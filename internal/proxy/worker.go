@@ -1,0 +1,216 @@
+package proxy
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/mirror"
+	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/telemetry"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+	"github.com/understudy-proxy/understudy/internal/upstream"
+)
+
+// worker is all that belongs to one event loop. Only its loop's goroutine
+// touches it.
+type worker struct {
+	server *Server
+	log    *slog.Logger
+	loop   *loop.Loop
+	pool   spool.Pool
+	intake *spool.Intake
+	up     *upstream.Client
+	copies *mirror.Dispatcher
+	plan   *plan
+	sinks  []traffic.Sink
+	random *rand.PCG
+
+	clients  map[*client]struct{}
+	accepted uint64
+	live     []*telemetry.Live // by live id; nil until used
+	draining bool
+	drained  func() // called when the last client has gone
+
+	// Working space of the request that is being started, and of writes.
+	match   route.Request
+	subject mirror.Subject
+	out     http1.Outgoing
+	target  []byte
+	id      [36]byte // for a request that has no x-request-id
+	vec     [][]byte
+
+	heads    []*http1.Request // not in use
+	requests []*request       // not in use
+	ended    []*request       // not in use after this pass
+}
+
+func newWorker(s *Server, l *loop.Loop, log *slog.Logger) *worker {
+	w := &worker{
+		server:  s,
+		log:     log,
+		loop:    l,
+		clients: map[*client]struct{}{},
+		sinks:   s.options.Sinks,
+		random:  rand.NewPCG(rand.Uint64(), rand.Uint64()),
+	}
+	w.intake = spool.NewIntake(&w.pool)
+	w.up = &upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}
+	w.copies = mirror.NewDispatcher(&upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}, log)
+	return w
+}
+
+// adopt puts p in force for requests that begin from now on.
+func (w *worker) adopt(p *plan) {
+	w.plan = p
+	w.up.CloseIdle(false)
+	w.copies.CloseIdle(false)
+	for cl := range w.clients {
+		if cl.listenerIndex() < 0 {
+			cl.retire()
+		}
+	}
+}
+
+// accept takes a new client.
+func (w *worker) accept(c *loop.Conn, ln *listener) loop.Handler {
+	if limit := w.plan.config.Client.Connections; limit > 0 && len(w.clients)*len(w.server.workers) >= limit {
+		return nil
+	}
+	cl := &client{worker: w, conn: c, listener: ln}
+	cl.out.Pool = &w.pool
+	cl.timer.Task = (*clientExpired)(cl)
+	cl.peer = c.Remote().Addr().Unmap()
+	w.clients[cl] = struct{}{}
+	w.accepted++
+	cl.rest()
+	return cl
+}
+
+// drain lets clients finish what they have begun and calls done when the last
+// one has gone.
+func (w *worker) drain(done func()) {
+	w.draining = true
+	w.drained = done
+	for cl := range w.clients {
+		cl.retire()
+	}
+	w.checkDrained()
+}
+
+func (w *worker) checkDrained() {
+	if w.draining && len(w.clients) == 0 && w.drained != nil {
+		done := w.drained
+		w.drained = nil
+		done()
+	}
+}
+
+// abort closes every client that is left.
+func (w *worker) abort() {
+	for cl := range w.clients {
+		cl.gone(traffic.Internal, "shutdown")
+	}
+}
+
+// row returns the books of a live row.
+func (w *worker) row(id int) *telemetry.Live {
+	for id >= len(w.live) {
+		w.live = append(w.live, nil)
+	}
+	if w.live[id] == nil {
+		w.live[id] = &telemetry.Live{Codes: map[int]uint64{}, Errors: map[traffic.Source]uint64{}}
+	}
+	return w.live[id]
+}
+
+// newHead returns a parser.
+func (w *worker) newHead() *http1.Request {
+	if last := len(w.heads) - 1; last >= 0 {
+		h := w.heads[last]
+		w.heads = w.heads[:last]
+		return h
+	}
+	return &http1.Request{}
+}
+
+func (w *worker) freeHead(h *http1.Request) {
+	h.Reset()
+	w.heads = append(w.heads, h)
+}
+
+// newRequest returns a request without content.
+func (w *worker) newRequest() *request {
+	if last := len(w.requests) - 1; last >= 0 {
+		r := w.requests[last]
+		w.requests = w.requests[:last]
+		return r
+	}
+	r := &request{worker: w}
+	r.call.User = r
+	r.call.Out.Pool = &w.pool
+	r.timer.Task = (*requestExpired)(r)
+	return r
+}
+
+// freeRequest makes r free for use after this pass: until then callers further
+// up the stack may still look at it.
+func (w *worker) freeRequest(r *request) {
+	if len(w.ended) == 0 {
+		w.loop.AfterPass((*recycle)(w))
+	}
+	w.ended = append(w.ended, r)
+}
+
+// recycle is a worker with requests to use again.
+type recycle worker
+
+// Run frees them.
+func (w *recycle) Run() {
+	for i, r := range w.ended {
+		r.reset()
+		w.requests = append(w.requests, r)
+		w.ended[i] = nil
+	}
+	w.ended = w.ended[:0]
+}
+
+// newID sets w.id to a random UUID (RFC 9562, version 4).
+func (w *worker) newID() {
+	const digits = "0123456789abcdef"
+	hi, lo := w.random.Uint64(), w.random.Uint64()
+	hi = hi&^0xf000 | 0x4000
+	lo = lo&^(3<<62) | 1<<63
+	n := 0
+	for i := range 32 {
+		if i == 8 || i == 12 || i == 16 || i == 20 {
+			w.id[n] = '-'
+			n++
+		}
+		v := hi
+		if i >= 16 {
+			v = lo
+		}
+		w.id[n] = digits[v>>(60-4*(i%16))&15]
+		n++
+	}
+}
+
+// report tells people of a change of the governor, off the loop: a log that
+// blocks must not stop live requests.
+func (w *worker) report(now time.Duration) {
+	if !w.copies.Governor.Tick(now) {
+		return
+	}
+	throttle := w.copies.Governor.Throttle()
+	go func() {
+		if throttle < 1 {
+			w.log.Info("live answers got slower while copying: fewer copies for now", "throttle", throttle)
+		} else {
+			w.log.Info("live answers are as fast as before: copying in full again")
+		}
+	}()
+}
