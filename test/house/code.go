@@ -58,8 +58,9 @@ func checkComments(t *Tree) []string {
 
 func packageComment(p *Package) []string {
 	start := "Package " + p.Name + " "
-	if p.Name == "main" {
-		start = "Command " + path.Base(p.Dir) + " "
+	if p.Name == "main" { // a program begins with its own name
+		name := path.Base(p.Dir)
+		start = strings.ToUpper(name[:1]) + name[1:] + " "
 	}
 	var comments int
 	for _, source := range p.Code {
