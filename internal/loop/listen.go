@@ -112,8 +112,9 @@ func (g *Group) Files() ([]*os.File, error) {
 	return files, nil
 }
 
-// Accept starts to accept connections, spread over loops of the driver that the
-// group was opened for. accept is called on the loop of each new connection and
+// Accept starts to accept connections, spread over loops. They are of the driver
+// that the group was opened for; a group of the go driver serves loops of either
+// with pumped connections. accept is called on the loop of each new connection and
 // returns its handler; nil closes it. Call Accept once.
 func (g *Group) Accept(loops []*Loop, accept func(l *Loop, c *Conn) Handler) {
 	g.mu.Lock()
@@ -185,27 +186,27 @@ func (g *Group) Close() error {
 	return errors.Join(errs...)
 }
 
-// place chooses the loop for a connection that came to own. The kernel deals by
-// a hash, which spreads few long-lived connections unevenly; moving one costs a
-// wake-up, so small differences stay.
+// place chooses the loop for a connection that came to own, and counts it there.
+// The kernel deals by a hash, which spreads few long-lived connections unevenly;
+// moving one costs a wake-up, so small differences stay.
 func (g *Group) place(own *Loop) *Loop {
-	mine := own.accepted.Load()
-	best, least := own, mine
+	best, least := own, own.accepted.Load()
+	mine := least
 	for _, l := range g.loops {
 		if n := l.accepted.Load(); n < least {
 			best, least = l, n
 		}
 	}
 	if mine-least <= 2+least/8 {
-		return own
+		best = own
 	}
+	best.accepted.Add(1)
 	return best
 }
 
-// admit makes c, already on loop l, a connection of the group.
+// admit makes c, already on loop l and counted there, a connection of the group.
 func (g *Group) admit(l *Loop, c *Conn) {
 	c.accepted = true
-	l.accepted.Add(1)
 	l.refresh()
 	h := g.accept(l, c)
 	if h == nil {

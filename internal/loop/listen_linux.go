@@ -55,25 +55,41 @@ func listenSockets(address string, n int) ([]queue, error) {
 
 // listenFD lets the net package find out what address means.
 func listenFD(address string) (int, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
-		var err error
-		if cerr := rc.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		}); cerr != nil {
-			return cerr
-		}
-		return os.NewSyscallError("setsockopt", err)
-	}}
+	lc := net.ListenConfig{Control: shareable}
+	lc.SetMultipathTCP(false) // its sockets cost more, also with plain TCP peers
 	ln, err := lc.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return -1, err
 	}
 	defer ln.Close()
-	rc, err := ln.(*net.TCPListener).SyscallConn()
+	return listener(ln.(*net.TCPListener))
+}
+
+// shareable lets several sockets listen on one address.
+func shareable(_, _ string, rc syscall.RawConn) error {
+	var err error
+	if cerr := rc.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); cerr != nil {
+		return cerr
+	}
+	return os.NewSyscallError("setsockopt", err)
+}
+
+// listener duplicates a listening socket. Connections inherit its options: set
+// here they cost no system call for each.
+func listener(of syscall.Conn) (int, error) {
+	rc, err := of.SyscallConn()
 	if err != nil {
 		return -1, err
 	}
-	return duplicate(rc)
+	fd, err := duplicate(rc)
+	if err != nil {
+		return -1, err
+	}
+	setNoDelay(fd)
+	setKeepAlive(fd)
+	return fd, nil
 }
 
 // duplicate makes a non-blocking descriptor of the same socket.
@@ -97,16 +113,12 @@ func duplicate(rc syscall.RawConn) (int, error) {
 func adoptSockets(files []*os.File, n int) ([]queue, error) {
 	var queues []queue
 	for _, f := range files {
-		rc, err := f.SyscallConn()
-		if err == nil {
-			var fd int
-			if fd, err = duplicate(rc); err == nil {
-				queues = append(queues, &listenSocket{fd: fd})
-				continue
-			}
+		fd, err := listener(f)
+		if err != nil {
+			closeQueues(queues)
+			return nil, err
 		}
-		closeQueues(queues)
-		return nil, err
+		queues = append(queues, &listenSocket{fd: fd})
 	}
 	if n <= len(queues) {
 		return queues, nil
@@ -116,7 +128,7 @@ func adoptSockets(files []*os.File, n int) ([]queue, error) {
 		closeQueues(queues)
 		return nil, err
 	}
-	// Sockets that were opened by somebody else may not allow company.
+	// Sockets that somebody else opened may not allow company.
 	more, err := listenSockets(addr.String(), n-len(queues))
 	if err != nil && !errors.Is(err, unix.EADDRINUSE) {
 		closeQueues(queues)
@@ -235,12 +247,16 @@ func (a *acceptor) drain() {
 
 // settle gives a new connection to its loop.
 func (a *acceptor) settle(fd int, remote netip.AddrPort) {
-	setNoDelay(fd)
 	own := a.ep.loop
 	l := a.group.place(own)
-	if l == own || !l.Post(func() { a.group.receive(l, fd, remote) }) {
-		a.group.receive(own, fd, remote)
+	if l != own {
+		if l.Post(func() { a.group.receive(l, fd, remote) }) {
+			return
+		}
+		l.accepted.Add(-1) // that loop has ended
+		own.accepted.Add(1)
 	}
+	a.group.receive(own, fd, remote)
 }
 
 // receive makes a connection of an accepted socket.
@@ -252,10 +268,11 @@ func (g *Group) receive(l *Loop, fd int, remote netip.AddrPort) {
 			s.local = addrPort(sa)
 		}
 	}
-	// When the kernel refuses to watch it, the socket is closed unseen.
-	if err := l.poll.(*epoll).add(s, nil); err == nil {
-		g.admit(l, &s.Conn)
+	if err := l.poll.(*epoll).add(s, nil); err != nil {
+		l.accepted.Add(-1) // the kernel cannot watch it: closed unseen
+		return
 	}
+	g.admit(l, &s.Conn)
 }
 
 // accept takes a connection from a queue; no allocation.

@@ -10,7 +10,7 @@ import (
 )
 
 // netListener is an accept queue of the go driver: one goroutine accepts and
-// deals connections out to the loops.
+// deals connections out to the loops, which may be of any driver.
 type netListener struct {
 	ln      *net.TCPListener
 	stopped chan struct{} // closed to end the present acceptor
@@ -57,10 +57,7 @@ func (q *netListener) start(g *Group, on []*Loop) {
 	q.on = slices.Clone(on)
 	q.mu.Unlock()
 	for _, l := range on {
-		l.Post(func() {
-			s := l.poll.(*sleeper)
-			s.listeners = append(s.listeners, q)
-		})
+		l.Post(func() { l.listeners = append(l.listeners, q) })
 	}
 	q.stopped = make(chan struct{})
 	_ = q.ln.SetDeadline(time.Time{})
@@ -76,8 +73,7 @@ func (q *netListener) stop() {
 	q.mu.Unlock()
 	for _, l := range on {
 		l.Call(func() {
-			s := l.poll.(*sleeper)
-			s.listeners = slices.DeleteFunc(s.listeners, func(o *netListener) bool { return o == q })
+			l.listeners = slices.DeleteFunc(l.listeners, func(o *netListener) bool { return o == q })
 		})
 	}
 }
@@ -128,9 +124,11 @@ func (q *netListener) deal(g *Group, nc net.Conn) {
 	q.mu.Unlock()
 	slices.SortFunc(on, func(a, b *Loop) int { return int(a.accepted.Load() - b.accepted.Load()) })
 	for _, l := range on {
+		l.accepted.Add(1)
 		if l.Post(func() { g.admit(l, newPump(l, nc, nil)) }) {
 			return
 		}
+		l.accepted.Add(-1) // that loop has ended
 	}
 	nc.Close()
 }

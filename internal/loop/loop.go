@@ -31,8 +31,9 @@ type Loop struct {
 	afterEvent []Task
 	afterPass  []Task
 
-	pumping  sync.WaitGroup // goroutines of pumps
-	accepted atomic.Int64   // open connections from listeners, for balance
+	listeners []*netListener // that deal connections to the loop
+	pumping   sync.WaitGroup // goroutines of pumps
+	accepted  atomic.Int64   // open connections from listeners, for balance
 
 	stopping atomic.Bool
 	asleep   atomic.Bool // the loop may be waiting: whoever posts must wake it
@@ -76,6 +77,9 @@ func (l *Loop) Run() {
 	l.runPosts()
 	l.endPass()
 	l.poll.close()
+	for _, q := range l.listeners {
+		q.leave(l)
+	}
 	l.closePumps()
 	l.pumping.Wait()
 }

@@ -11,8 +11,6 @@ type sleeper struct {
 	loop  *Loop
 	woken chan struct{} // holds one token at most
 	timer *time.Timer
-
-	listeners []*netListener // that deal connections to the loop
 }
 
 func newSleeper(l *Loop) (poller, error) {
@@ -47,9 +45,4 @@ func (s *sleeper) dial(addr netip.AddrPort, h Handler) (*Conn, error) {
 	return dialPump(s.loop, addr, h), nil
 }
 
-func (s *sleeper) close() {
-	s.timer.Stop()
-	for _, q := range s.listeners {
-		q.leave(s.loop)
-	}
-}
+func (s *sleeper) close() { s.timer.Stop() }

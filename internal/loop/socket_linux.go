@@ -233,6 +233,15 @@ func setNoDelay(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
+// setKeepAlive finds peers that vanished without a word: a minute without traffic,
+// then 4 probes 15 s apart. Ten thousand idle clients cost 170 probes a second.
+func setKeepAlive(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4)
+}
+
 func sockaddr(addr netip.AddrPort) (unix.Sockaddr, int, error) {
 	ip := addr.Addr().Unmap()
 	switch {
