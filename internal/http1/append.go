@@ -5,8 +5,8 @@ import "strconv"
 // Outgoing is what of a request is sent that does not come from the received
 // fields. The caller answers for the values: they are sent as they are.
 type Outgoing struct {
-	// Target replaces the request target; nil sends path and query as received
-	// (the authority for CONNECT).
+	// Target replaces the request target; nil sends path and query as received.
+	// CONNECT goes to the authority that it names, whatever Target says.
 	Target []byte
 	// Host replaces the host; nil sends Request.Host. An Edit that sets Host wins.
 	Host []byte
@@ -123,7 +123,7 @@ func (h *head) appendFields(dst []byte, without fieldSet, e *Edit) []byte {
 
 func appendTarget(dst []byte, r *Request, o *Outgoing) []byte {
 	switch {
-	case o.Target != nil:
+	case o.Target != nil && !r.connect:
 		return append(dst, o.Target...)
 	case !r.absolute:
 		return append(dst, r.Target()...)

@@ -53,6 +53,7 @@ func TestForwardsRequests(t *testing.T) {
 		{"absolute form without path", "GET http://b? HTTP/1.1\r\nHost: a\r\n\r\n", nil, nil, lines("GET /? HTTP/1.1", "Host: b")},
 		{"OPTIONS in absolute form", "OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n", nil, nil, lines("OPTIONS * HTTP/1.1", "Host: b")},
 		{"CONNECT", "CONNECT b:443 HTTP/1.1\r\nHost: a\r\n\r\n", nil, nil, lines("CONNECT b:443 HTTP/1.1", "Host: b:443")},
+		{"CONNECT keeps its target", "CONNECT b:443 HTTP/1.1\r\nHost: a\r\n\r\n", nil, none(Outgoing{Target: b("/x")}), lines("CONNECT b:443 HTTP/1.1", "Host: b:443")},
 		{"HTTP/1.0 without Host", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", nil, nil, lines("GET / HTTP/1.1", "Host: ")},
 		{"target and host replaced", get("A: b"), nil, none(Outgoing{Target: b("/x?y"), Host: b("c:82")}), lines("GET /x?y HTTP/1.1", "Host: c:82", "A: b")},
 		{"host added", "GET / HTTP/1.0\r\n\r\n", nil, none(Outgoing{Host: b("c")}), lines("GET / HTTP/1.1", "Host: c")},

@@ -352,7 +352,7 @@ func TestAgreesWithNetHTTP(t *testing.T) {
 	for _, c := range malformedRequests {
 		agrees(t, c.in)
 	}
-	for i := range 40_000 {
+	for i := range 15_000 {
 		in := requestSeeds[i%len(requestSeeds)]
 		if i >= len(requestSeeds) {
 			in = mutate(rng, in)
@@ -362,11 +362,11 @@ func TestAgreesWithNetHTTP(t *testing.T) {
 		}
 		agrees(t, in)
 	}
-	if accepted < 5_000 {
+	if accepted < 2_000 {
 		t.Errorf("only %d mutated requests were accepted: the test says nothing", accepted)
 	}
 	accepted = 0
-	for i := range 40_000 {
+	for i := range 15_000 {
 		in, method := responseSeeds[i%len(responseSeeds)], "GET"
 		if i%7 == 0 {
 			method = "HEAD"
@@ -379,7 +379,7 @@ func TestAgreesWithNetHTTP(t *testing.T) {
 		}
 		agreesOnResponse(t, method, in)
 	}
-	if accepted < 5_000 {
+	if accepted < 2_000 {
 		t.Errorf("only %d mutated responses were accepted: the test says nothing", accepted)
 	}
 }
