@@ -1,0 +1,76 @@
+//go:build linux
+
+package main
+
+import (
+	"time"
+
+	"github.com/understudy-proxy/understudy/test/load"
+)
+
+// clients is how many keep-alive connections every load uses.
+const clients = 64
+
+// uploadBytes is more than socket buffers hold: a smaller body disappears into
+// them, and the client never notices who does not read at the other end.
+const uploadBytes = 16 << 20
+
+// kindOfLoad is one column of the suite: a request and how it is sent.
+type kindOfLoad struct {
+	name string
+	plan load.Plan // without target and duration
+	// paced is the time that the plan itself spends pausing in each request.
+	// Latency counts from there, or the pauses would hide it.
+	paced time.Duration
+	// alone: before the rounds, single uploads are timed as well.
+	alone bool
+}
+
+// The streaming upload is 32 chunks, one every 10 ms.
+const (
+	streamChunk  = 32 << 10
+	streamChunks = 32
+	streamPace   = 10 * time.Millisecond
+)
+
+var loads = []kindOfLoad{
+	{name: "get", plan: load.Plan{RequestTimeout: 5 * time.Second}},
+	{name: "post-4k", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: 5 * time.Second}},
+	{name: "post-16m", plan: load.Plan{BodyBytes: uploadBytes, RequestTimeout: 15 * time.Second}, alone: true},
+	{
+		name: "stream",
+		plan: load.Plan{
+			BodyBytes: streamChunks * streamChunk, Chunked: true, ChunkBytes: streamChunk, Pace: streamPace,
+			RequestTimeout: 5 * time.Second,
+		},
+		paced: (streamChunks - 1) * streamPace,
+	},
+}
+
+// answerBytes is the size of every answer of the primary and the healthy shadow.
+const answerBytes = 200
+
+// What the answers' bodies are made of: a client that sees a shadow's byte counts it as an error.
+const (
+	primaryFill = 'p'
+	shadowFill  = 's'
+)
+
+// at completes the plan of a load against a proxy.
+func (k kindOfLoad) at(target string, duration time.Duration) load.Plan {
+	p := k.plan
+	p.Target, p.Duration, p.Conns = target, duration, clients
+	return checked(p)
+}
+
+// single is a plan of n uploads after each other on one connection.
+func single(target string, n int) load.Plan {
+	return checked(load.Plan{Target: target, Conns: 1, Requests: n, BodyBytes: uploadBytes, RequestTimeout: 15 * time.Second})
+}
+
+// checked makes the client look at every answer: is it whole, is it the
+// primary's, and is it this request's?
+func checked(p load.Plan) load.Plan {
+	p.UniqueIDs, p.AnswerFill, p.AnswerBytes = true, primaryFill, answerBytes
+	return p
+}
