@@ -1,7 +1,8 @@
 package http1
 
 // Error is a violation of the protocol. All values are static: returning one
-// allocates nothing, and they can be compared by address.
+// allocates nothing, and they can be compared by address. Functions here return
+// *Error and not error: keep it so, since a nil *Error in an error is not nil.
 type Error struct {
 	// Status is what to answer: 400, 414, 417, 431, 501 or 505 when the
 	// message was a request, 502 when it was a response.

@@ -166,13 +166,22 @@ func slot(name []byte) uint8 {
 	return uint8(n) + 2*first + 31*inner + last
 }
 
-// identify resolves a name that consists of token characters.
+// identify resolves a name. Its bytes may be any that stand in a field value:
+// of these, setting bit 5 makes only capitals into letters, and nothing else
+// into a digit or '-', so comparing that way is exact.
 func identify(name []byte) FieldID {
 	if len(name) == 0 {
 		return Other
 	}
-	if id := slots[slot(name)]; id != Other && equalFold(name, names[id]) {
-		return id
+	id := slots[slot(name)]
+	known := names[id]
+	if len(known) != len(name) {
+		return Other
 	}
-	return Other
+	for i := range name {
+		if name[i]|0x20 != known[i] {
+			return Other
+		}
+	}
+	return id
 }

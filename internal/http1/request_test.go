@@ -240,6 +240,9 @@ func TestIdentifiesEveryKnownNameInAnyCase(t *testing.T) {
 			}
 		}
 	}
+	if identify(nil) != Other || identify([]byte("\x08ost")) != Other || identify([]byte("te\x00")) != Other {
+		t.Error("what is no name is identified")
+	}
 	if Other.String() != "" || FieldID(255).String() != "" {
 		t.Error("unknown names have a name")
 	}
