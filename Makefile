@@ -81,7 +81,7 @@ bench: build ## Measure against nginx and haproxy; QUICK=1 for a short run witho
 
 isolation: build ## Run the whole isolation suite, against nginx too
 	@.ci/need nginx
-	go run ./test/isolation
+	go run ./test/isolation -proxy understudy,nginx -out docs/isolation.md
 
 ##@ Tools
 

@@ -8,6 +8,7 @@
 //	isolation                              Understudy, all cells, about a quarter of an hour
 //	isolation -quick                       one short round per cell
 //	isolation -shadows late -loads get     some cells only
+//	isolation -proxy understudy,nginx      one after the other, side by side in the report
 //	isolation -proxy nginx -json nginx.json
 //	isolation -out isolation.md nginx.json Understudy measured now, beside earlier results
 //	isolation -proxy none a.json b.json    only print results
@@ -28,6 +29,6 @@
 // shadow are targets: misses are flagged and counted, and fail with -strict,
 // because on a shared machine a single ratio is not proof.
 //
-// The exit status is 0 if every cell passes, 1 if not, 2 if the suite could not
-// be run.
+// The exit status is 0 if every cell of the first proxy passes, 1 if not, 2 if
+// the suite could not be run.
 package main

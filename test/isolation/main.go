@@ -63,7 +63,7 @@ func parseOptions(args []string, usage io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("isolation", flag.ContinueOnError)
 	f.SetOutput(usage)
-	f.StringVar(&o.proxy, "proxy", "understudy", strings.Join(readyNames(), ", ")+", none, or a `command` with {listen} {primary} {shadow} {admin} {config} {mirror} {dir}")
+	f.StringVar(&o.proxy, "proxy", "understudy", strings.Join(readyNames(), ", ")+" (several separated by commas), none, or a `command` with {listen} {primary} {shadow} {admin} {config} {mirror} {dir}")
 	f.StringVar(&o.proxyOff, "proxy-off", "", "`command` without mirroring, where it differs from -proxy")
 	f.StringVar(&o.config, "config", "", "Go text/template `file` from which {config} is made")
 	f.BoolVar(&o.books, "books", false, "the command's /metrics on {admin} are Understudy's: check the books")
@@ -128,26 +128,19 @@ func pick(list string, all []string) ([]string, error) {
 
 // execute measures, reports, and says how it went.
 func execute(ctx context.Context, o options, stdout, stderr io.Writer) (status int, err error) {
-	var results []*result
-	if o.proxy != "none" {
-		r, err := measure(ctx, o, stderr)
-		if err != nil {
-			return exitUsage, err
-		}
-		results = append(results, r)
-		status = exitStatus(r, o.strict)
-		if o.json != "" {
-			if err := writeJSON(o.json, r); err != nil {
-				return exitUsage, err
-			}
-		}
+	results, err := measureAll(ctx, o, stderr)
+	if err != nil {
+		return exitUsage, err
+	}
+	if len(results) > 0 {
+		status = exitStatus(results[0], o.strict)
 	}
 	for _, path := range o.beside {
-		r, err := readJSON(path)
+		earlier, err := readJSON(path)
 		if err != nil {
 			return exitUsage, err
 		}
-		results = append(results, r)
+		results = append(results, earlier...)
 	}
 	var report strings.Builder
 	if err := writeReport(&report, results); err != nil {
@@ -164,11 +157,27 @@ func execute(ctx context.Context, o options, stdout, stderr io.Writer) (status i
 	return status, nil
 }
 
-func measure(ctx context.Context, o options, progress io.Writer) (*result, error) {
-	recipe, err := chooseRecipe(o)
+// measureAll measures every proxy asked for and keeps the figures if asked to.
+func measureAll(ctx context.Context, o options, progress io.Writer) ([]*result, error) {
+	recipes, err := chooseRecipes(o)
 	if err != nil {
 		return nil, err
 	}
+	var results []*result
+	for _, r := range recipes {
+		one, err := measure(ctx, r, o, progress)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, one)
+	}
+	if o.json != "" {
+		return results, writeJSON(o.json, results)
+	}
+	return results, nil
+}
+
+func measure(ctx context.Context, r recipe, o options, progress io.Writer) (*result, error) {
 	shadows, err := pick(o.shadows, allShadows())
 	if err != nil {
 		return nil, err
@@ -183,12 +192,13 @@ func measure(ctx context.Context, o options, progress io.Writer) (*result, error
 			kinds = append(kinds, k)
 		}
 	}
-	s := &suite{recipe: recipe, rounds: o.rounds, duration: o.duration, targets: defaultTargets(), progress: progress}
+	s := &suite{recipe: r, rounds: o.rounds, duration: o.duration, targets: defaultTargets(), progress: progress}
 	s.targets.Memory = o.memory << 20
 	return s.run(ctx, shadows, kinds)
 }
 
-// exitStatus is what the cells of a measured proxy come to.
+// exitStatus is what the cells of the first proxy come to: others are there for
+// comparison.
 func exitStatus(r *result, strict bool) int {
 	for _, c := range r.Cells {
 		if len(c.Verdict.Hard) > 0 || strict && len(c.Verdict.Soft) > 0 {
@@ -198,21 +208,21 @@ func exitStatus(r *result, strict bool) int {
 	return exitPass
 }
 
-func writeJSON(path string, r *result) error {
-	b, err := json.MarshalIndent(r, "", " ")
+func writeJSON(path string, results []*result) error {
+	b, err := json.MarshalIndent(results, "", " ")
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)
 	}
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-func readJSON(path string) (*result, error) {
+func readJSON(path string) ([]*result, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	r := &result{}
-	if err := json.Unmarshal(b, r); err != nil {
+	var r []*result
+	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("decode results in %s: %w", path, err)
 	}
 	return r, nil

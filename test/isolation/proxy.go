@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -47,26 +48,37 @@ func readyNames() []string {
 	return names
 }
 
-// chooseRecipe gives the ready recipe called proxy, or one made from the command
-// that proxy is, with the template in the file config, if any.
-func chooseRecipe(o options) (recipe, error) {
-	for _, r := range ready {
-		if r.name != o.proxy {
-			continue
-		}
-		if o.config != "" || o.proxyOff != "" {
-			return recipe{}, fmt.Errorf("-config and -proxy-off go with a command, not with -proxy %s", r.name)
-		}
+// chooseRecipes gives the ready recipes named in -proxy, or one made from the
+// command that it is, with the template given by -config, if any.
+func chooseRecipes(o options) ([]recipe, error) {
+	if o.proxy == "none" {
+		return nil, nil
+	}
+	if strings.Contains(o.proxy, "{") {
+		r, err := commandRecipe(o)
+		return []recipe{r}, err
+	}
+	names, err := pick(o.proxy, readyNames())
+	if err != nil {
+		return nil, fmt.Errorf("%w, and a command has placeholders", err)
+	}
+	if o.config != "" || o.proxyOff != "" || o.books {
+		return nil, fmt.Errorf("-config, -proxy-off and -books go with a command, not with -proxy %s", o.proxy)
+	}
+	var list []recipe
+	for _, name := range names {
+		r := ready[slices.Index(readyNames(), name)]
 		text, err := templates.ReadFile("templates/" + r.config)
 		if err != nil {
-			return recipe{}, err
+			return nil, err
 		}
 		r.config = string(text)
-		return r, nil
+		list = append(list, r)
 	}
-	if !strings.Contains(o.proxy, "{") {
-		return recipe{}, fmt.Errorf("-proxy %q is neither one of %s nor a command with placeholders", o.proxy, strings.Join(readyNames(), ", "))
-	}
+	return list, nil
+}
+
+func commandRecipe(o options) (recipe, error) {
 	r := recipe{name: filepath.Base(strings.Fields(o.proxy)[0]), command: o.proxy, commandOff: o.proxyOff, books: o.books}
 	if o.config != "" {
 		text, err := os.ReadFile(o.config)

@@ -81,11 +81,11 @@ func TestUnderstudyTemplate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test.place.Dir = t.TempDir()
-			r, err := chooseRecipe(options{proxy: "understudy"})
+			recipes, err := chooseRecipes(options{proxy: "understudy"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			path, err := r.writeConfig(test.place)
+			path, err := recipes[0].writeConfig(test.place)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,29 +114,38 @@ func TestUnderstudyTemplate(t *testing.T) {
 	}
 }
 
-func TestChooseRecipe(t *testing.T) {
+func TestChooseRecipes(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "proxy.tmpl")
 	if err := os.WriteFile(config, []byte("listen {{.Listen}}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := chooseRecipe(options{proxy: "/opt/some/proxy -c {config}", proxyOff: "plain {listen}", config: config, books: true})
-	want := recipe{name: "proxy", command: "/opt/some/proxy -c {config}", commandOff: "plain {listen}", config: "listen {{.Listen}}", books: true}
-	if err != nil || got != want {
-		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+	got, err := chooseRecipes(options{proxy: "/opt/some/proxy -c {config}", proxyOff: "plain {listen}", config: config, books: true})
+	want := []recipe{{name: "proxy", command: "/opt/some/proxy -c {config}", commandOff: "plain {listen}", config: "listen {{.Listen}}", books: true}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(recipe{})); err != nil || diff != "" {
+		t.Errorf("error %v, recipes differ (-want +got):\n%s", err, diff)
 	}
 	for name, o := range map[string]options{
 		"neither name nor command": {proxy: "ngnix"},
+		"one name of two":          {proxy: "nginx,ngnix"},
 		"template for ready proxy": {proxy: "nginx", config: config},
+		"books of ready proxy":     {proxy: "nginx", books: true},
 		"no such template":         {proxy: "p {config}", config: config + "x"},
 	} {
-		if _, err := chooseRecipe(o); err == nil {
+		if _, err := chooseRecipes(o); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	for _, name := range readyNames() {
-		if r, err := chooseRecipe(options{proxy: name}); err != nil || r.name != name || !strings.Contains(r.config, "{{.Listen}}") {
-			t.Errorf("%s: %+v, %v", name, r, err)
+	if none, err := chooseRecipes(options{proxy: "none"}); err != nil || len(none) != 0 {
+		t.Errorf("none: %+v, %v", none, err)
+	}
+	all, err := chooseRecipes(options{proxy: "nginx,understudy,understudy-insistent"})
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%+v, %v; want three", all, err)
+	}
+	for i, name := range []string{"nginx", "understudy", "understudy-insistent"} {
+		if all[i].name != name || !strings.Contains(all[i].config, "{{.Listen}}") || all[i].books != (i > 0) || all[i].insist != (i > 1) {
+			t.Errorf("recipe %d is %+v, want %s", i, all[i], name)
 		}
 	}
 }

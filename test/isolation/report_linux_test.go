@@ -76,7 +76,7 @@ func TestReportIsWhole(t *testing.T) {
 func TestResultsSurviveTheirFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "results.json")
-	want := sample("one")
+	want := []*result{sample("one"), sample("other")}
 	if err := writeJSON(path, want); err != nil {
 		t.Fatal(err)
 	}

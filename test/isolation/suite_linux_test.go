@@ -57,8 +57,10 @@ func serveProxy(wrong string, addresses []string) error {
 	p.live.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
 	p.copies.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
 	p.copies.Timeout = 700 * time.Millisecond
-	go func() { _ = http.ListenAndServe(addresses[3], http.HandlerFunc(p.books)) }()
-	return http.ListenAndServe(addresses[0], p)
+	admin := http.Server{Addr: addresses[3], Handler: http.HandlerFunc(p.books)}
+	go func() { _ = admin.ListenAndServe() }()
+	front := http.Server{Addr: addresses[0], Handler: p}
+	return front.ListenAndServe()
 }
 
 func (p *smallProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -175,6 +175,7 @@ func answer(t *testing.T, c net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Body.Close()
 	content, err := io.ReadAll(r.Body)
 	if err != nil || r.StatusCode != 200 || string(content) != "ok" {
 		t.Errorf("got %d %q, %v; want 200 ok", r.StatusCode, content, err)
@@ -199,7 +200,7 @@ func TestGarbageIsNeverOneGoodAnswer(t *testing.T) {
 	t.Parallel()
 	s := begin(t, Garbage)
 	seen := map[string]bool{}
-	for i := range len(garbage) {
+	for i := range garbage {
 		c := connect(t, s)
 		send(t, c, get)
 		got := make([]byte, len(garbage[i]))
@@ -220,7 +221,11 @@ func TestGarbageIsNeverOneGoodAnswer(t *testing.T) {
 func isOneGoodAnswer(b []byte) bool {
 	in := bufio.NewReader(bytes.NewReader(b))
 	r, err := http.ReadResponse(in, nil)
-	if err != nil || r.ProtoMajor != 1 || r.StatusCode < 200 {
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	if r.ProtoMajor != 1 || r.StatusCode < 200 {
 		return false
 	}
 	_, err = io.Copy(io.Discard, r.Body)
@@ -235,6 +240,8 @@ func TestEndlessGoesOnAndOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Body.Close()
+	defer c.Close() // comes before the other, which reads to the end that never comes
 	if n, err := io.CopyN(io.Discard, r.Body, 2<<20); err != nil {
 		t.Errorf("the answer ended after %d bytes: %v", n, err)
 	}
