@@ -368,6 +368,7 @@ func (c *Conn) head() {
 		c.resp.Reset()
 	case c.tunnel:
 		c.lastCall = true
+		call.Whole, c.sent = false, 0 // what the client sends from now on follows
 	case c.body.Done():
 		c.finish()
 	}
