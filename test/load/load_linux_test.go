@@ -343,6 +343,9 @@ func TestCPUOfAProcessTree(t *testing.T) {
 			if err != nil || user+system < 30*time.Millisecond {
 				t.Errorf("used %s + %s, %v; want at least 30ms", user, system, err)
 			}
+			if ran, err := p.RunTime(); err != nil || ran <= 0 || ran > 2*(user+system)+time.Second {
+				t.Errorf("ran %s, %v", ran, err)
+			}
 		})
 	}
 }

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-proxy/understudy/test/load"
+)
+
+// workload is one kind of traffic.
+type workload struct {
+	Name    string
+	Title   string
+	Answer  int64 // bytes
+	Body    int64 // bytes of the request's body
+	Chunked bool
+	Chunk   int  // bytes of a chunk
+	Open    bool // open loop at a fixed rate, for latency
+}
+
+var workloads = []workload{
+	{Name: "get-200", Title: "GET, answers of 200 bytes", Answer: 200},
+	{Name: "get-10k", Title: "GET, answers of 10 KB", Answer: 10_000},
+	{Name: "post-4k", Title: "POST of 4 KB, answers of 200 bytes", Answer: 200, Body: 4 << 10},
+	{Name: "post-64k", Title: "POST of 64 KB, answers of 200 bytes", Answer: 200, Body: 64 << 10},
+	{Name: "post-chunked", Title: "chunked POST of 16 KB in chunks of 4 KB, answers of 200 bytes", Answer: 200, Body: 16 << 10, Chunked: true, Chunk: 4 << 10},
+	{Name: "latency", Title: "GET at a fixed rate, answers of 200 bytes", Answer: 200, Open: true},
+}
+
+// sample is what one proxy did under one workload in one round. CPU is that of
+// the proxy's process tree for each live request that the primary saw, until
+// the copies had drained.
+type sample struct {
+	Workload string `json:"workload"`
+	Proxy    string `json:"proxy"`
+	Round    int    `json:"round"` // from 0
+
+	UserMicros   float64 `json:"user_us"`   // per live request
+	SystemMicros float64 `json:"system_us"` // per live request
+	Throughput   float64 `json:"throughput"`
+	P50Micros    float64 `json:"p50_us"`
+	P99Micros    float64 `json:"p99_us"`
+	P999Micros   float64 `json:"p999_us"`
+	MemoryMiB    float64 `json:"memory_mib"` // PSS of the tree after the load
+
+	Live   uint64            `json:"live"`   // requests the primary saw
+	Copies uint64            `json:"copies"` // requests the shadow saw
+	Errors map[string]uint64 `json:"errors"` // as the clients saw them
+	// SameSet: the primary saw exactly the requests that were sent, and the
+	// shadow of a 100 % mirror exactly those too.
+	SameSet bool `json:"same_set"`
+
+	OtherCPU  float64 `json:"other_cpu"`  // part of all cores that unknown programs took
+	StolenCPU float64 `json:"stolen_cpu"` // part of all cores that the hypervisor took
+}
+
+// CPUMicros is user and system time per live request.
+func (s *sample) CPUMicros() float64 { return s.UserMicros + s.SystemMicros }
+
+// plan is the load of a workload on a target.
+func (b *bench) plan(w workload, target string) load.Plan {
+	p := load.Plan{
+		Target: target, Conns: b.options.conns, Duration: b.options.time, UniqueIDs: true,
+		Path: "/shop/items?page=2", Host: "shop.example.com",
+		Headers: []load.Header{
+			{Name: "User-Agent", Value: "bench/1.0 (load generator)"},
+			{Name: "Accept", Value: "text/html,application/json;q=0.9,*/*;q=0.8"},
+			{Name: "Accept-Language", Value: "en-GB,en;q=0.7"},
+			{Name: "Cookie", Value: "session=0123456789abcdef; theme=dark"},
+		},
+		BodyBytes: w.Body, Chunked: w.Chunked, ChunkBytes: w.Chunk,
+		AnswerFill: 'p', AnswerBytes: w.Answer,
+	}
+	if w.Open {
+		p.Rate = b.options.rate
+	}
+	return p
+}
+
+// measure takes one sample: start, warm up, drain, reset, load, drain, stop.
+func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage) (s sample, err error) {
+	r, err := b.start(ctx, c, st.upstreams(c))
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+
+	warm := b.plan(w, r.target)
+	warm.Duration, warm.Rate = b.options.time/8, 0
+	warmed, err := load.RunProcess(ctx, warm)
+	if err != nil {
+		return s, fmt.Errorf("warm up %s: %w", c.Name, err)
+	}
+	if _, err := drain(ctx, st.shadowOf(c), c, warmed.OK); err != nil {
+		return s, err
+	}
+	for _, u := range []*load.UpstreamProcess{st.primary, st.shadowOf(c)} {
+		if _, err := u.Reset(); err != nil {
+			return s, err
+		}
+	}
+
+	before, err := readUsage(r, st)
+	if err != nil {
+		return s, err
+	}
+	result, err := load.RunProcess(ctx, b.plan(w, r.target))
+	if err != nil {
+		return s, fmt.Errorf("load %s: %w", c.Name, err)
+	}
+	shadow, err := drain(ctx, st.shadowOf(c), c, result.OK)
+	if err != nil {
+		return s, err
+	}
+	after, err := readUsage(r, st)
+	if err != nil {
+		return s, err
+	}
+	primary, err := st.primary.Stats()
+	if err != nil {
+		return s, err
+	}
+	s = newSample(result, primary, shadow)
+	s.Workload, s.Proxy = w.Name, c.Name
+	s.SameSet = primary.IDs == result.Sent && (c.Percent < 100 || shadow.IDs == primary.IDs)
+	s.charge(before, after, result.CPU)
+	if r.process != nil {
+		m, err := r.process.Memory()
+		if err != nil {
+			return s, err
+		}
+		s.MemoryMiB = float64(m.PSS) / (1 << 20)
+	}
+	return s, nil
+}
+
+// drain waits until the shadow's count no longer grows: at once for a complete
+// set of copies.
+func drain(ctx context.Context, shadow *load.UpstreamProcess, c contestant, live uint64) (load.UpstreamStats, error) {
+	if c.Percent == 0 {
+		return shadow.Stats()
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return shadow.Drain(ctx, live, 300*time.Millisecond)
+}
+
+func newSample(r *load.Result, primary, shadow load.UpstreamStats) sample {
+	micros := func(q float64) float64 { return float64(r.Latency.Quantile(q)) / float64(time.Microsecond) }
+	return sample{
+		Throughput: r.Throughput, P50Micros: micros(0.5), P99Micros: micros(0.99), P999Micros: micros(0.999),
+		Live: primary.Requests, Copies: shadow.Requests, Errors: r.Errors,
+	}
+}
+
+// usage is a reading of every meter at one time.
+type usage struct {
+	at           time.Time
+	user, system time.Duration // of the proxy
+	known        time.Duration // of the upstreams and this process
+	busy, stolen time.Duration // of the machine
+}
+
+func readUsage(r *running, st *stage) (u usage, err error) {
+	if u.user, u.system, err = r.cpu(); err != nil {
+		return u, err
+	}
+	if u.known, err = st.cpu(); err != nil {
+		return u, err
+	}
+	var self unix.Rusage
+	if err = unix.Getrusage(unix.RUSAGE_SELF, &self); err != nil {
+		return u, err
+	}
+	u.known += time.Duration(self.Utime.Nano() + self.Stime.Nano())
+	u.at = time.Now()
+	u.busy, u.stolen, err = load.MachineCPU()
+	return u, err
+}
+
+// charge turns two readings into the sample's CPU figures; generator is the CPU
+// time of the load generator in between.
+func (s *sample) charge(before, after usage, generator time.Duration) {
+	if s.Live > 0 {
+		s.UserMicros = float64(after.user-before.user) / float64(time.Microsecond) / float64(s.Live)
+		s.SystemMicros = float64(after.system-before.system) / float64(time.Microsecond) / float64(s.Live)
+	}
+	all := float64(after.at.Sub(before.at)) * float64(load.CPUCount())
+	known := after.known - before.known + after.user - before.user + after.system - before.system + generator
+	// Ticks are coarse: what is known may seem more than all there was.
+	s.OtherCPU = max(float64(after.busy-before.busy-known)/all, 0)
+	s.StolenCPU = float64(after.stolen-before.stolen) / all
+}
+
+// idle is what a proxy without traffic uses, with open connections.
+type idle struct {
+	Proxy       string  `json:"proxy"`
+	CorePercent float64 `json:"core_percent"` // of one core
+}
+
+// measureIdle lets all chosen programs sit side by side: nothing is going on
+// that they could disturb.
+func (b *bench) measureIdle(ctx context.Context, chosen []contestant) (out []idle, err error) {
+	st, err := openStage(200)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	var sitting []*running
+	for _, c := range chosen {
+		r, err := b.start(ctx, c, st.upstreams(c))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, r.stop()) }()
+		p := b.plan(workloads[0], r.target)
+		p.Duration = b.options.time / 8
+		if _, err := load.RunProcess(ctx, p); err != nil {
+			return nil, err
+		}
+		conns, err := openIdle(ctx, r.target, b.options.conns)
+		if err != nil {
+			return nil, err
+		}
+		defer conns.close()
+		sitting = append(sitting, r)
+	}
+	span := b.options.idle
+	if err := pause(ctx, span/5); err != nil {
+		return nil, err
+	}
+	start, before := time.Now(), make([]time.Duration, len(sitting))
+	for i, r := range sitting {
+		if before[i], err = r.process.RunTime(); err != nil {
+			return nil, err
+		}
+	}
+	if err := pause(ctx, span); err != nil {
+		return nil, err
+	}
+	for i, r := range sitting {
+		ran, err := r.process.RunTime()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, idle{Proxy: r.place.Name, CorePercent: 100 * float64(ran-before[i]) / float64(time.Since(start))})
+	}
+	return out, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
