@@ -84,12 +84,10 @@ func isHost(s string) bool {
 	return err == nil && !wildcard && !strings.HasPrefix(s, "[")
 }
 
-// isLoopback reports whether only this machine can reach a listening address.
+// isLoopback reports whether only this machine can reach a listening address,
+// which is valid.
 func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
+	host, _, _ := net.SplitHostPort(address)
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }

@@ -14,7 +14,8 @@ import (
 // all of them are reported.
 type decoder struct {
 	errs   Errors
-	budget int // nodes left; aliases could otherwise make a small file huge
+	meant  []string // paths of the fields that misspelt ones seem to stand for
+	budget int      // nodes left; aliases could otherwise make a small file huge
 }
 
 // aliasBudget allows every node of the file and a good deal of repetition.
@@ -36,7 +37,8 @@ func (d *decoder) fail(n *yaml.Node, p *place, hint, format string, args ...any)
 func (d *decoder) decode(n *yaml.Node, v reflect.Value, p *place) {
 	if d.budget--; d.budget < 0 {
 		if d.budget == -1 {
-			d.fail(n, p, "write fewer aliases", "the file's aliases (*name) stand for too much")
+			// Of the whole file, so that what is missing now is not reported.
+			d.fail(n, nil, "write fewer aliases", "the aliases (*name) of the file stand for too much")
 		}
 		return
 	}
@@ -103,6 +105,9 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, p *place) {
 		case again:
 			d.fail(key, p.field(key.Value), "remove one of them", "is given twice, first on line %d", line)
 		case !field.IsValid():
+			if name := closest(key.Value, names); name != "" {
+				d.meant = append(d.meant, p.field(name).String())
+			}
 			d.fail(key, p.field(key.Value), suggest(key.Value, names), "unknown field")
 		default:
 			d.decode(value, field, p.field(key.Value))
@@ -165,6 +170,10 @@ func (d *decoder) decodeString(n *yaml.Node, v reflect.Value, p *place) {
 	if n.Tag != "!!str" {
 		// A number or a truth value may not be what it looks like: 010, 1.0
 		// and yes have other meanings in other YAML readers.
+		if p.name == "token" {
+			d.fail(n, p, "write it in quotes", "must be a text") // and must not get into logs
+			return
+		}
 		d.fail(n, p, fmt.Sprintf("write %q, in quotes", n.Value), "must be a text, is %s", describe(n))
 		return
 	}

@@ -15,6 +15,7 @@ const (
 	defaultQueue           = 1024
 	defaultMemory          = Size(32 << 20)
 	defaultConnectTimeout  = Timeout(5 * time.Second)
+	defaultTargetLimit     = Size(16 << 10)
 	defaultPoolIdleTimeout = Timeout(50 * time.Second) // shorter than the 60 s after which many servers hang up
 )
 
@@ -40,7 +41,7 @@ func setDefaults(c *Config) {
 	}
 	orNew(&c.AccessLog.Percent, 100)
 	or(&c.Client.HeadLimit, 64<<10)
-	or(&c.Client.TargetLimit, min(16<<10, c.Client.HeadLimit))
+	or(&c.Client.TargetLimit, min(defaultTargetLimit, max(c.Client.HeadLimit, leastTargetLimit)))
 	or(&c.Client.HeaderCount, 128)
 	or(&c.Client.HeadTimeout, Timeout(30*time.Second))
 	or(&c.Client.IdleTimeout, Timeout(75*time.Second))

@@ -71,6 +71,17 @@ func (a Admin) String() string {
 // GoString is String, for %#v.
 func (a Admin) GoString() string { return "config.Admin" + a.String() }
 
+// MarshalJSON redacts the token.
+func (a Admin) MarshalJSON() ([]byte, error) {
+	return appendStruct(nil, reflect.ValueOf(a.redacted()))
+}
+
+// MarshalYAML redacts the token.
+func (a Admin) MarshalYAML() (any, error) {
+	type plain Admin // without this method
+	return plain(a.redacted()), nil
+}
+
 func (a Admin) redacted() Admin {
 	if a.Token != "" {
 		a.Token = Redacted
@@ -168,9 +179,6 @@ func unset(v reflect.Value) bool {
 	case reflect.Slice:
 		return v.Len() == 0
 	case reflect.Struct:
-		if _, leaf := v.Interface().(netip.Prefix); leaf {
-			return false
-		}
 		for i := range v.NumField() {
 			if v.Type().Field(i).Tag.Get("yaml") != "-" && !unset(v.Field(i)) {
 				return false

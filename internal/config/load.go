@@ -45,7 +45,8 @@ func Parse(name string, data []byte) (*Config, error) {
 	// Fields that did not decode keep their zero value. Validating the rest
 	// all the same lets one run report everything; what follows only from a
 	// field that is already reported is left out.
-	errs := append(d.errs, located(finish(c), root, d.errs)...)
+	failed := newFailures(d.errs, d.meant)
+	errs := append(d.errs, located(finish(c, failed), root, failed)...)
 	for i := range errs {
 		errs[i].File = name
 	}
@@ -55,10 +56,10 @@ func Parse(name string, data []byte) (*Config, error) {
 	return c, nil
 }
 
-// finish turns a decoded Config into one that can be trusted.
-func finish(c *Config) Errors {
+// finish turns a Config into one that can be trusted, unless there are errors.
+func finish(c *Config, failed *failures) Errors {
 	setDefaults(c)
-	errs := validate(c)
+	errs := validate(c, failed)
 	if len(errs) == 0 {
 		c.Version = version(c)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 
@@ -32,36 +33,66 @@ func (p *place) String() string {
 	return p.parent.String() + "." + p.name
 }
 
-// located sets the line of every problem in errs by walking the document, and
-// leaves out those at, below or just above a place where decoding already
-// failed: they would only repeat it.
-func located(errs Errors, root *yaml.Node, decoding Errors) Errors {
-	kept := errs[:0]
-	for _, e := range errs {
-		if repeats(e.Path, decoding) {
-			continue
-		}
-		e.Line = lineOf(root, e.Path)
-		kept = append(kept, e)
-	}
-	return kept
+// failures are the places where decoding failed.
+type failures struct {
+	at     map[string]bool // the places themselves
+	around map[string]bool // everything that they are in
 }
 
-// repeats reports whether a decoding problem at the same place, in it or
-// around it explains one at path.
-func repeats(path string, decoding Errors) bool {
-	for _, d := range decoding {
-		if d.Path == "" || path == "" || within(path, d.Path) || within(d.Path, path) {
+// newFailures takes the problems of decoding. A misspelt field also counts as
+// a failure of the one that was meant.
+func newFailures(errs Errors, meant []string) *failures {
+	f := &failures{at: make(map[string]bool), around: make(map[string]bool)}
+	add := func(path string) {
+		f.at[path] = true
+		for outer := range outwards(path) {
+			f.around[outer] = true
+		}
+	}
+	for _, e := range errs {
+		add(e.Path)
+	}
+	for _, path := range meant {
+		add(path)
+	}
+	return f
+}
+
+// explain reports whether a problem at path may only be the consequence of a
+// failure there, inside or around: it would say the same again, or worse,
+// something else.
+func (f *failures) explain(path string) bool {
+	if f.around[path] {
+		return true
+	}
+	for outer := range outwards(path) {
+		if f.at[outer] {
 			return true
 		}
 	}
 	return false
 }
 
-// within reports whether path is outer or inside it.
-func within(path, outer string) bool {
-	rest, ok := strings.CutPrefix(path, outer)
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+// outwards goes from path to the root, which is "".
+func outwards(path string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for yield(path) && path != "" {
+			path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+		}
+	}
+}
+
+// located sets the line of every problem in errs by walking the document, and
+// leaves out what failures of decoding explain.
+func located(errs Errors, root *yaml.Node, f *failures) Errors {
+	kept := errs[:0]
+	for _, e := range errs {
+		if !f.explain(e.Path) {
+			e.Line = lineOf(root, e.Path)
+			kept = append(kept, e)
+		}
+	}
+	return kept
 }
 
 // lineOf is the line of the value at path, or of the nearest thing around it

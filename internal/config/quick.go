@@ -50,7 +50,7 @@ func Quick(o QuickOptions) (*Config, error) {
 		rule.Mirrors = append(rule.Mirrors, quickMirror(o, name))
 	}
 	c.Routes = []Route{{Name: "default", Rules: []Rule{rule}}}
-	errs = append(errs, flagged(finish(c), errs)...)
+	errs = append(errs, flagged(finish(c, newFailures(nil, nil)), errs)...)
 	if err := errs.err(); err != nil {
 		return nil, err
 	}

@@ -5,19 +5,36 @@ import "strings"
 // suggest is "did you mean x?" if one of the candidates is close to what was
 // written, and otherwise the list of them while it is short.
 func suggest(written string, candidates []string) string {
-	best, bestDistance := "", 1+len(written)/3
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(written), strings.ToLower(c), bestDistance); d <= bestDistance && (best == "" || d < bestDistance) {
-			best, bestDistance = c, d
-		}
-	}
-	switch {
+	const most = 16
+	switch best := closest(written, candidates); {
 	case best != "":
 		return "did you mean " + best + "?"
-	case len(candidates) == 0 || len(candidates) > 16:
+	case len(candidates) == 0 || len(candidates) > most:
 		return ""
 	}
 	return "one of: " + strings.Join(candidates, ", ")
+}
+
+// closest is the candidate that was probably meant: one with few letters
+// changed, or else one that is a part of what was written or the other way
+// round. Empty if there is none.
+func closest(written string, candidates []string) string {
+	written = strings.ToLower(written)
+	best, limit := "", 1+len(written)/4
+	for _, c := range candidates {
+		d := distance(written, strings.ToLower(c), limit)
+		if d < limit || d == limit && best == "" {
+			best, limit = c, d
+		}
+	}
+	const long = 4 // a shorter part says nothing
+	for _, c := range candidates {
+		lower := strings.ToLower(c)
+		if best == "" && (len(written) >= long && strings.Contains(lower, written) || len(lower) >= long && strings.Contains(written, lower)) {
+			best = c
+		}
+	}
+	return best
 }
 
 // distance is how many letters must be added, removed, replaced or swapped

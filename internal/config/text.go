@@ -43,12 +43,20 @@ func parseTimeout(s string) (Timeout, *textError) {
 	return Timeout(d), nil
 }
 
-// String is "off", or the duration as time.Duration writes it.
+// String is "off", or the duration without the units that are zero: 1m30s,
+// 24h.
 func (t Timeout) String() string {
 	if t < 0 {
 		return "off"
 	}
-	return time.Duration(t).String()
+	s := time.Duration(t).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // Duration is for timers: 0 if the timeout is off or unset.
@@ -101,13 +109,13 @@ func (s Size) String() string {
 	if s < 0 {
 		return "none"
 	}
-	best := sizeUnits[len(sizeUnits)-1]
+	name, bytes := "B", int64(1)
 	for _, unit := range sizeUnits {
-		if s > 0 && int64(s)%unit.bytes == 0 && unit.bytes > best.bytes {
-			best = unit
+		if s > 0 && int64(s)%unit.bytes == 0 && unit.bytes > bytes {
+			name, bytes = unit.name, unit.bytes
 		}
 	}
-	return strconv.FormatInt(int64(s)/best.bytes, 10) + best.name
+	return strconv.FormatInt(int64(s)/bytes, 10) + name
 }
 
 func parsePrefix(s string) (netip.Prefix, *textError) {
@@ -149,8 +157,11 @@ func CompileRegexp(pattern string) (*regexp.Regexp, error) {
 func ParseHostname(s string) (name string, wildcard bool, err error) {
 	name, wildcard = strings.CutPrefix(strings.ToLower(s), "*.")
 	name = strings.TrimSuffix(name, ".")
-	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && strings.HasPrefix(name, "[") == strings.Contains(name, ":") && !wildcard {
-		return name, false, nil
+	if inner, ok := strings.CutPrefix(name, "["); ok && !wildcard {
+		inner, ok = strings.CutSuffix(inner, "]")
+		if addr, err := netip.ParseAddr(inner); ok && err == nil && addr.Is6() && addr.Zone() == "" {
+			return name, false, nil
+		}
 	}
 	if len(name) > 253 {
 		return "", false, fmt.Errorf("is longer than 253 characters")

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 )
@@ -10,6 +9,7 @@ import (
 // validator collects the problems of a Config whose defaults are set.
 type validator struct {
 	config    *Config
+	failed    *failures
 	errs      Errors
 	listeners []string
 	backends  []string
@@ -17,8 +17,8 @@ type validator struct {
 
 // validate reports every problem. It is the only place that knows what a valid
 // Config is; it changes nothing.
-func validate(c *Config) Errors {
-	v := &validator{config: c}
+func validate(c *Config, failed *failures) Errors {
+	v := &validator{config: c, failed: failed}
 	for i := range c.Listeners {
 		v.listeners = append(v.listeners, c.Listeners[i].Name)
 	}
@@ -130,11 +130,18 @@ func (v *validator) validateAdmin() {
 	}
 }
 
+// What every client may send, and what none may.
+const (
+	leastHeadLimit   Size = 1 << 10
+	leastTargetLimit Size = 256
+	mostHeadLimit    Size = 1 << 20
+)
+
 func (v *validator) validateClient() {
 	c, p := v.config.Client, root("client")
-	v.bytes(p.field("headLimit"), c.HeadLimit, 1<<10, 1<<20)
-	v.bytes(p.field("targetLimit"), c.TargetLimit, 256, 1<<20)
-	if c.TargetLimit > c.HeadLimit {
+	v.bytes(p.field("headLimit"), c.HeadLimit, leastHeadLimit, mostHeadLimit)
+	v.bytes(p.field("targetLimit"), c.TargetLimit, leastTargetLimit, mostHeadLimit)
+	if c.HeadLimit >= leastHeadLimit && c.TargetLimit > c.HeadLimit {
 		v.fail(p.field("targetLimit"), "the target is part of the head", "%s is more than headLimit, %s", c.TargetLimit, c.HeadLimit)
 	}
 	v.between(p.field("headerCount"), c.HeaderCount, 1, 10_000)
@@ -146,9 +153,6 @@ func (v *validator) validateTrustedProxies() {
 	v.between(p.field("depth"), t.Depth, 0, 100)
 	if t.Depth > 0 && len(t.Sources) == 0 {
 		v.fail(p.field("depth"), "list the proxies' addresses under sources", "has no effect, because no source is trusted")
-	}
-	for i, s := range t.Sources {
-		v.prefix(p.field("sources").at(i), s)
 	}
 }
 
@@ -182,12 +186,13 @@ func (v *validator) name(p *place, name string) {
 	}
 }
 
-// reference checks that name is one of names.
+// reference checks that name is one of names, unless some of those are not
+// known: that is reported where they are.
 func (v *validator) reference(p *place, noun, name string, names []string) {
 	switch {
 	case name == "":
 		v.fail(p, "", "is missing; it is the name of a %s", noun)
-	case !slices.Contains(names, name):
+	case !slices.Contains(names, name) && !slices.Contains(names, "") && !v.failed.at[noun+"s"]:
 		v.fail(p, suggest(name, names), "there is no %s called %q", noun, abridged(name))
 	}
 }
@@ -217,12 +222,6 @@ func (v *validator) percent(p *place, percent *float64) {
 		v.fail(p, "", "must be between 0 and 100, is %v", *percent)
 	case parts-float64(perMillion(*percent)) > 1e-6 || float64(perMillion(*percent))-parts > 1e-6:
 		v.fail(p, "use a fraction such as {numerator: 1, denominator: 3} where there is one", "%v has more than four decimals", *percent)
-	}
-}
-
-func (v *validator) prefix(p *place, prefix netip.Prefix) {
-	if !prefix.IsValid() {
-		v.fail(p, "write it like 10.0.0.0/8", "is not a range of addresses")
 	}
 }
 

@@ -22,9 +22,6 @@ func (v *validator) validateMatch(p *place, m *Match) {
 	v.validateValues(p.field("headers"), m.Headers, isToken)
 	v.validateValues(p.field("query"), m.Query, func(name string) bool { return name != "" })
 	v.validateValues(p.field("cookies"), m.Cookies, isToken)
-	for i, s := range m.Sources {
-		v.prefix(p.field("sources").at(i), s)
-	}
 }
 
 func (v *validator) validatePath(p *place, m *PathMatch) {

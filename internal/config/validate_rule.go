@@ -27,12 +27,12 @@ func (v *validator) validateRoute(p *place, r *Route) {
 	}
 	for i, name := range r.Hostnames {
 		at := p.field("hostnames").at(i)
-		host, _, splitErr := net.SplitHostPort(name)
+		host, port, splitErr := net.SplitHostPort(name)
 		if _, _, err := ParseHostname(name); err == nil {
 			continue
 		} else if name == "*" {
 			v.fail(at, "leave hostnames out", "* alone is not a hostname")
-		} else if splitErr == nil && isHost(host) {
+		} else if splitErr == nil && isHost(host) && isPort(port, 0) {
 			v.fail(at, "did you mean "+host+"? requests match whatever their port", "has a port")
 		} else {
 			v.fail(at, "", "%s", err)
