@@ -49,7 +49,7 @@ func TestConfigurationInForceParsesToItself(t *testing.T) {
 // roundTrip checks that c's YAML and JSON mean c again.
 func roundTrip(t *testing.T, c *Config) {
 	t.Helper()
-	for name, encode := range map[string]func() ([]byte, error){"YAML": c.YAML, "JSON": c.JSON} {
+	for name, encode := range map[string]func() ([]byte, error){"YAML": c.YAML, "JSON": func() ([]byte, error) { return c.JSON(), nil }} {
 		data, err := encode()
 		if err != nil {
 			t.Fatal(err)
@@ -279,5 +279,43 @@ func TestFieldErrorLeavesOutWhatIsEmpty(t *testing.T) {
 		if got := c.e.Error(); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
+	}
+}
+
+// Texts that YAML or JSON write in a special way survive.
+func TestOddTextsSurviveARoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{`"`, `\`, "\t", "é", "日本", "😀", "\u2028", "\ufeff", "\ue000", "true", "null", "~", "1e3", "0x1f", "2026-01-01", "off", ": ", "#", "- a", "{a: b}", "a: b", "'", "<<", "=", "!!str x", "*a", "&a", "%d", "@x", "`"} {
+		c := parse(t, small)
+		c.Routes[0].Rules[0].Matches = []Match{{Query: []ValueMatch{{Type: ValueExact, Name: "x" + text, Value: text + "x" + text + "y"}, {Type: ValueExact, Name: text, Value: text}}}}
+		c.Version = version(c)
+		if strings.TrimSpace(text) != text {
+			c.Routes[0].Rules[0].Matches[0].Query[1].Value = "x" // spaces at the ends are refused
+			c.Routes[0].Rules[0].Matches[0].Query[0].Value = "x"
+			c.Version = version(c)
+		}
+		roundTrip(t, c)
+	}
+}
+
+func TestAdminOnLoopbackNeedsNoToken(t *testing.T) {
+	t.Parallel()
+	for address, needed := range map[string]bool{
+		"127.0.0.1:9900": false, "127.8.8.8:1": false, "[::1]:9900": false, "localhost:9900": false,
+		":9900": true, "0.0.0.0:9900": true, "[::]:9900": true, "192.0.2.1:9900": true, "admin.example.com:9900": true, "localhost.example.com:9900": true,
+	} {
+		_, err := Parse("c.yaml", []byte(small+"admin: {address: \""+address+"\"}\n"))
+		if refused := err != nil && strings.Contains(err.Error(), "admin.token: is missing"); refused != needed || err != nil && !refused {
+			t.Errorf("%s: %v, token needed: %t", address, err, needed)
+		}
+	}
+}
+
+func TestLongTextsAreAbridgedInErrors(t *testing.T) {
+	t.Parallel()
+	_, err := Parse("c.yaml", []byte("workers: "+strings.Repeat("ü", 100)))
+	want := "c.yaml:1: workers: must be a whole number, is \"" + strings.Repeat("ü", 60) + "…\" (write it in digits, without a unit or quotes)"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
