@@ -60,11 +60,10 @@ type Server struct {
 	served   chan struct{}
 }
 
-// Listen binds address and answers from then on. It refuses an address other
-// than loopback while no token is configured. The caller must Close or
-// Shutdown it.
-func Listen(address string, p Proxy, o Options) (*Server, error) {
-	l, err := net.Listen("tcp", address)
+// Listen binds the address of c and answers from then on. It refuses an address
+// other than loopback without a token. The caller must Shutdown it.
+func Listen(c config.Admin, p Proxy, o Options) (*Server, error) {
+	l, err := net.Listen("tcp", c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("open admin address: %w", err)
 	}
@@ -75,9 +74,9 @@ func Listen(address string, p Proxy, o Options) (*Server, error) {
 		loopback: l.Addr().(*net.TCPAddr).IP.IsLoopback(),
 		served:   make(chan struct{}),
 	}
-	if !s.loopback && p.Config().Admin.Token == "" {
+	if !s.loopback && c.Token == "" {
 		l.Close()
-		return nil, fmt.Errorf("open admin address %s: %w", address, ErrNoToken)
+		return nil, fmt.Errorf("open admin address %s: %w", c.Address, ErrNoToken)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(

@@ -62,7 +62,7 @@ const plainAdmin = `{address: "127.0.0.1:0"}`
 
 func start(t *testing.T, f *fake, o Options) *Server {
 	t.Helper()
-	s, err := Listen(f.Config().Admin.Address, f, o)
+	s, err := Listen(f.Config().Admin, f, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestATokenFromAReloadIsInForceAtOnce(t *testing.T) {
 
 func TestOtherAddressesNeedAToken(t *testing.T) {
 	t.Parallel()
-	_, err := Listen("0.0.0.0:0", newFake(t, plainAdmin), quiet)
+	_, err := Listen(config.Admin{Address: "0.0.0.0:0"}, newFake(t, plainAdmin), quiet)
 	if !errors.Is(err, ErrNoToken) || !strings.Contains(err.Error(), "open admin address 0.0.0.0:0: ") {
 		t.Errorf("without a token: %v", err)
 	}
@@ -262,7 +262,7 @@ func TestAnAddressInUseIsAnError(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, plainAdmin)
 	s := start(t, f, quiet)
-	if _, err := Listen(s.Addr().String(), f, quiet); err == nil || !strings.HasPrefix(err.Error(), "open admin address: ") {
+	if _, err := Listen(config.Admin{Address: s.Addr().String()}, f, quiet); err == nil || !strings.HasPrefix(err.Error(), "open admin address: ") {
 		t.Errorf("second server on %s: %v", s.Addr(), err)
 	}
 }
@@ -443,7 +443,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 func TestShutdownEndsASlowClientWhenTimeIsUp(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, plainAdmin)
-	s, err := Listen("127.0.0.1:0", f, quiet)
+	s, err := Listen(f.Config().Admin, f, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

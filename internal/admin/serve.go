@@ -173,12 +173,7 @@ type Config struct {
 
 func (s *Server) config(w http.ResponseWriter, _ *http.Request) {
 	c := s.proxy.Config()
-	data, err := c.JSON()
-	if err != nil {
-		fail(w, http.StatusInternalServerError, err.Error(), "")
-		return
-	}
-	writeJSON(w, http.StatusOK, Config{Version: c.Version, Config: data})
+	writeJSON(w, http.StatusOK, Config{Version: c.Version, Config: c.JSON()})
 }
 
 func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
