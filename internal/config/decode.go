@@ -5,7 +5,9 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -94,7 +96,7 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, p *place) {
 	seen := make(map[string]int, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		field := fieldByName(v, key.Value)
+		field := slices.Index(names, key.Value)
 		line, again := seen[key.Value]
 		seen[key.Value] = key.Line
 		switch {
@@ -102,15 +104,18 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, p *place) {
 			d.fail(key, p, "", "has a field whose name is %s", describe(key))
 		case key.Tag == "!!merge":
 			d.fail(key, p, "write the fields out, or give the whole section as an alias", "merge keys (<<) are not supported")
+		case !isToken(key.Value): // would make an odd path
+			d.fail(key, p, "", "unknown field %q", abridged(key.Value))
 		case again:
 			d.fail(key, p.field(key.Value), "remove one of them", "is given twice, first on line %d", line)
-		case !field.IsValid():
-			if name := closest(key.Value, names); name != "" {
+		case field < 0:
+			possible := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
+			if name := closest(key.Value, possible); name != "" {
 				d.meant = append(d.meant, p.field(name).String())
 			}
-			d.fail(key, p.field(key.Value), suggest(key.Value, names), "unknown field")
+			d.fail(key, p.field(key.Value), suggest(key.Value, possible), "unknown field")
 		default:
-			d.decode(value, field, p.field(key.Value))
+			d.decode(value, v.Field(field), p.field(key.Value))
 		}
 	}
 }
@@ -253,25 +258,22 @@ func abridged(s string) string {
 	return s
 }
 
-// fieldNames lists the fields of a struct type as a file spells them.
-func fieldNames(t reflect.Type) []string {
-	var names []string
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("yaml"); name != "-" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
+// fieldCache holds fieldNames by reflect.Type: reading tags is slow, and there
+// are as many structs as rules.
+var fieldCache sync.Map
 
-// fieldByName is the field of a struct that a file calls name, or the zero
-// Value.
-func fieldByName(v reflect.Value, name string) reflect.Value {
-	t := v.Type()
-	for i := range t.NumField() {
-		if tag := t.Field(i).Tag.Get("yaml"); tag == name && tag != "-" {
-			return v.Field(i)
+// fieldNames lists the fields of a struct type as a file spells them; "" is a
+// field that no file can set. Must not be changed.
+func fieldNames(t reflect.Type) []string {
+	if names, ok := fieldCache.Load(t); ok {
+		return names.([]string)
+	}
+	names := make([]string, t.NumField())
+	for i := range names {
+		if name := t.Field(i).Tag.Get("yaml"); name != "-" {
+			names[i] = name
 		}
 	}
-	return reflect.Value{}
+	fieldCache.Store(t, names)
+	return names
 }

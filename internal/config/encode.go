@@ -130,12 +130,11 @@ func appendValue(dst []byte, v reflect.Value) []byte {
 }
 
 func appendStruct(dst []byte, v reflect.Value) []byte {
-	t := v.Type()
 	dst = append(dst, '{')
 	first := true
-	for i := range t.NumField() {
-		name, field := t.Field(i).Tag.Get("yaml"), v.Field(i)
-		if name == "-" || unset(field) {
+	for i, name := range fieldNames(v.Type()) {
+		field := v.Field(i)
+		if name == "" || unset(field) {
 			continue
 		}
 		if !first {
@@ -157,7 +156,7 @@ func unset(v reflect.Value) bool {
 		return v.Len() == 0
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).Tag.Get("yaml") != "-" && !unset(v.Field(i)) {
+			if !unset(v.Field(i)) {
 				return false
 			}
 		}

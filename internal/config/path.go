@@ -104,10 +104,8 @@ func lineOf(n *yaml.Node, path string) int {
 		var step string
 		if path[0] == '[' {
 			step, path, _ = strings.Cut(path[1:], "]")
-			i, err := strconv.Atoi(step)
-			if err != nil || n.Kind != yaml.SequenceNode || i >= len(n.Content) {
-				return line
-			}
+			// Only elements that were decoded have a path, so that i is one.
+			i, _ := strconv.Atoi(step)
 			n = n.Content[i]
 		} else {
 			path = strings.TrimPrefix(path, ".")
@@ -129,9 +127,6 @@ func lineOf(n *yaml.Node, path string) int {
 
 // child is the value of a mapping's key, nil if there is none.
 func child(n *yaml.Node, key string) *yaml.Node {
-	if n.Kind != yaml.MappingNode {
-		return nil
-	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
 			return n.Content[i+1]

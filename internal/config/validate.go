@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -29,7 +30,7 @@ func validate(c *Config, failed *failures) Errors {
 	v.validateRoutes()
 	v.validateBackends()
 	v.validateAdmin()
-	v.percent(root("accessLog").field("percent"), c.AccessLog.Percent)
+	v.percent(root("accessLog").field("percent"), *c.AccessLog.Percent)
 	v.validateClient()
 	v.validateTrustedProxies()
 	v.between(root("workers"), c.Workers, 0, 1024)
@@ -213,15 +214,13 @@ func (v *validator) bytes(p *place, s, least, most Size) {
 }
 
 // percent allows four decimals, which is one part per million.
-func (v *validator) percent(p *place, percent *float64) {
-	if percent == nil {
-		return
-	}
-	switch parts := *percent * float64(Whole) / 100; {
-	case !(*percent >= 0 && *percent <= 100): // so that NaN is refused
-		v.fail(p, "", "must be between 0 and 100, is %v", *percent)
-	case parts-float64(perMillion(*percent)) > 1e-6 || float64(perMillion(*percent))-parts > 1e-6:
-		v.fail(p, "use a fraction such as {numerator: 1, denominator: 3} where there is one", "%v has more than four decimals", *percent)
+func (v *validator) percent(p *place, percent float64) {
+	const rounding = 1e-6 // of a part per million: a float is hardly ever exact
+	switch parts := percent * float64(Whole) / 100; {
+	case !(percent >= 0 && percent <= 100): // so that NaN is refused
+		v.fail(p, "", "must be between 0 and 100, is %v", percent)
+	case math.Abs(parts-math.Round(parts)) > rounding:
+		v.fail(p, "use a fraction such as {numerator: 1, denominator: 3} where there is one", "%v has more than four decimals", percent)
 	}
 }
 

@@ -29,7 +29,7 @@ func (v *validator) validateMirror(p *place, m *Mirror) {
 func (v *validator) validateShare(p *place, m *Mirror) {
 	f, at := m.Fraction, p.field("fraction")
 	if f == nil {
-		v.percent(p.field("percent"), m.Percent)
+		v.percent(p.field("percent"), *m.Percent)
 		return
 	}
 	switch {
