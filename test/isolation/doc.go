@@ -24,10 +24,11 @@
 //	isolation -proxy 'haproxy -f {config}' -config haproxy.cfg.tmpl
 //
 // A cell fails hard if a client saw an error, a body was damaged, memory grew
-// beyond its bound, the books did not balance, or one large upload took much
-// longer than with the healthy shadow. Throughput and p99 against the healthy
-// shadow are targets: misses are flagged and counted, and fail with -strict,
-// because on a shared machine a single ratio is not proof.
+// beyond its bound, the books did not balance, or clients waited: throughput
+// collapsed, or one large upload took much longer than with the healthy shadow.
+// Throughput and p99 against the healthy shadow are targets: misses are flagged
+// and counted, and fail with -strict, because on a shared machine a single ratio
+// is not proof.
 //
 // The exit status is 0 if every cell of the first proxy passes, 1 if not, 2 if
 // the suite could not be run.

@@ -15,6 +15,14 @@ const clients = 64
 // them, and the client never notices who does not read at the other end.
 const uploadBytes = 16 << 20
 
+// After these times a client gives up, which counts as an error. They differ
+// from the proxies' own timeouts for copies, 5 s and 15 s, or it would be chance
+// which of the two comes first.
+const (
+	patience       = 4 * time.Second
+	uploadPatience = 12 * time.Second
+)
+
 // kindOfLoad is one column of the suite: a request and how it is sent.
 type kindOfLoad struct {
 	name string
@@ -34,14 +42,14 @@ const (
 )
 
 var loads = []kindOfLoad{
-	{name: "get", plan: load.Plan{RequestTimeout: 5 * time.Second}},
-	{name: "post-4k", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: 5 * time.Second}},
-	{name: "post-16m", plan: load.Plan{BodyBytes: uploadBytes, RequestTimeout: 15 * time.Second}, alone: true},
+	{name: "get", plan: load.Plan{RequestTimeout: patience}},
+	{name: "post-4k", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: patience}},
+	{name: "post-16m", plan: load.Plan{BodyBytes: uploadBytes, RequestTimeout: uploadPatience}, alone: true},
 	{
 		name: "stream",
 		plan: load.Plan{
 			BodyBytes: streamChunks * streamChunk, Chunked: true, ChunkBytes: streamChunk, Pace: streamPace,
-			RequestTimeout: 5 * time.Second,
+			RequestTimeout: patience,
 		},
 		paced: (streamChunks - 1) * streamPace,
 	},
@@ -65,7 +73,7 @@ func (k kindOfLoad) at(target string, duration time.Duration) load.Plan {
 
 // single is a plan of n uploads after each other on one connection.
 func single(target string, n int) load.Plan {
-	return checked(load.Plan{Target: target, Conns: 1, Requests: n, BodyBytes: uploadBytes, RequestTimeout: 15 * time.Second})
+	return checked(load.Plan{Target: target, Conns: 1, Requests: n, BodyBytes: uploadBytes, RequestTimeout: uploadPatience})
 }
 
 // checked makes the client look at every answer: is it whole, is it the

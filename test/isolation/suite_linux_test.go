@@ -160,9 +160,9 @@ func TestSuiteSeesWhatIsWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := kindOfLoad{name: "get", plan: load.Plan{RequestTimeout: 5 * time.Second}}
-	bodies := kindOfLoad{name: "post", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: 5 * time.Second}}
-	single := kindOfLoad{name: "post-alone", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: 5 * time.Second}, alone: true}
+	plain := kindOfLoad{name: "get", plan: load.Plan{RequestTimeout: patience}}
+	bodies := kindOfLoad{name: "post", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: patience}}
+	single := kindOfLoad{name: "post-alone", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: patience}, alone: true}
 	tests := []struct {
 		wrong, shadow string
 		load          kindOfLoad
@@ -181,7 +181,7 @@ func TestSuiteSeesWhatIsWrong(t *testing.T) {
 		// One after the other: they measure time.
 		t.Run(test.wrong+" "+test.shadow, func(t *testing.T) {
 			targets := defaultTargets()
-			targets.Memory = 1 << 30 // the small proxy holds whole bodies
+			targets.Memory = 1 << 30                                            // the small proxy holds whole bodies
 			targets.UploadFactor, targets.UploadSlack = 1, 500*time.Millisecond // the wait alone takes 700 ms
 			s := suite{
 				recipe: recipe{

@@ -13,6 +13,7 @@ import (
 type targets struct {
 	Throughput float64 `json:"throughput"` // at least; soft
 	P99        float64 `json:"p99"`        // at most; soft
+	Stall      float64 `json:"stall"`      // throughput below this is no matter of noise any more; hard
 	// Memory is how many bytes the peak may lie above that without mirroring.
 	Memory int64 `json:"memory_bytes"`
 	// One upload may take UploadFactor times as long as the median with the
@@ -26,7 +27,7 @@ type targets struct {
 // (32 MiB), and as much again for connections to shadows and for what a garbage
 // collector has not collected yet.
 func defaultTargets() targets {
-	return targets{Throughput: 0.95, P99: 1.10, Memory: 64 << 20, UploadFactor: 5, UploadSlack: 250 * time.Millisecond}
+	return targets{Throughput: 0.95, P99: 1.10, Stall: 0.25, Memory: 64 << 20, UploadFactor: 5, UploadSlack: 250 * time.Millisecond}
 }
 
 // verdict is what is wrong with a cell. Both lists empty: nothing.
@@ -62,7 +63,10 @@ func (t targets) judge(c cell) verdict {
 	if c.Shadow == healthyShadow {
 		return v
 	}
-	if r := c.Bad.against(c.Healthy, round.throughput); r < t.Throughput {
+	switch r := c.Bad.against(c.Healthy, round.throughput); {
+	case r < t.Stall:
+		v.Hard = append(v.Hard, fmt.Sprintf("clients wait: throughput %.3f < %.2f", r, t.Stall))
+	case r < t.Throughput:
 		v.Soft = append(v.Soft, fmt.Sprintf("throughput %.2f < %.2f", r, t.Throughput))
 	}
 	if r := c.Bad.against(c.Healthy, round.p99); r > t.P99 {

@@ -52,7 +52,7 @@ func TestJudge(t *testing.T) {
 		},
 		"not one answer": {
 			func(c *cell) { c.Bad.Rounds = []round{{P99: 10 * time.Millisecond}} },
-			verdict{Hard: []string{"bad: a round without one answer"}, Soft: []string{"throughput 0.00 < 0.95"}},
+			verdict{Hard: []string{"bad: a round without one answer", "clients wait: throughput 0.000 < 0.25"}},
 		},
 		"the proxy died":   {func(c *cell) { c.Bad.Ended = "it said" }, verdict{Hard: []string{"bad: it said"}}},
 		"books unsound":    {func(c *cell) { c.Healthy.Unsound = []string{"books of r/m: lost"} }, verdict{Hard: []string{"healthy: books of r/m: lost"}}},
@@ -81,6 +81,14 @@ func TestJudge(t *testing.T) {
 		"throughput below it": {
 			func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 940, P99: 10 * time.Millisecond}} },
 			verdict{Soft: []string{"throughput 0.94 < 0.95"}},
+		},
+		"throughput that noise may explain": {
+			func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 250, P99: 10 * time.Millisecond}} },
+			verdict{Soft: []string{"throughput 0.25 < 0.95"}},
+		},
+		"clients wait for the shadow": {
+			func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 249, P99: 10 * time.Millisecond}} },
+			verdict{Hard: []string{"clients wait: throughput 0.249 < 0.25"}},
 		},
 		"p99 at its target": {func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 1000, P99: 11 * time.Millisecond}} }, verdict{}},
 		"p99 above it": {
