@@ -2,7 +2,6 @@ package config
 
 import (
 	"reflect"
-	"regexp"
 	"strings"
 )
 
@@ -110,7 +109,14 @@ func matchKey(m *Match) string {
 	return string(appendValue(nil, reflect.ValueOf(m).Elem()))
 }
 
-var token = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
-
 // isToken reports whether s can be the name of a header, a cookie or a method.
-func isToken(s string) bool { return token.MatchString(s) }
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && strings.IndexByte("!#$%&'*+.^_`|~-", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
