@@ -3,6 +3,7 @@ package proxy
 import (
 	"strconv"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/route"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -33,8 +34,15 @@ func (r *request) fail(status int, source traffic.Source, why string) {
 func (r *request) redirect(m *route.Request) {
 	w := r.worker
 	r.count(1)
-	d := r.rule.Def.Redirect
-	r.status = d.StatusCode
+	r.status = r.rule.Def.Redirect.StatusCode
+	w.target = append(w.target[:0], "Location: "...)
+	w.target = append(appendLocation(w.target, r.rule.Def.Redirect, m), "\r\n"...)
+	r.answer(&http1.Answer{Status: r.status, Extra: w.target})
+}
+
+// appendLocation appends where d sends the client. What d leaves out is taken
+// from the request.
+func appendLocation(location []byte, d *config.Redirect, m *route.Request) []byte {
 	scheme, host, port := d.Scheme, d.Hostname, d.Port
 	if scheme == "" {
 		scheme = "http"
@@ -43,7 +51,6 @@ func (r *request) redirect(m *route.Request) {
 	if host == "" {
 		host = string(name)
 	}
-	location := append(w.target[:0], "Location: "...)
 	location = append(location, scheme...)
 	location = append(location, "://"...)
 	location = append(location, host...)
@@ -57,9 +64,7 @@ func (r *request) redirect(m *route.Request) {
 	if len(m.Query) > 0 {
 		location = append(append(location, '?'), m.Query...)
 	}
-	location = append(location, "\r\n"...)
-	w.target = location
-	r.answer(&http1.Answer{Status: d.StatusCode, Extra: location})
+	return location
 }
 
 // answer sends an answer of our own. If the rest of the request is still to

@@ -1,0 +1,252 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/proxy"
+	"github.com/understudy-proxy/understudy/internal/route"
+)
+
+type checkOptions struct {
+	streams  *Streams
+	output   outputFormat
+	file     string
+	request  string
+	headers  []string
+	from     string
+	listener string
+}
+
+func newCmdCheck(s *Streams, runF func(*checkOptions) error) *cobra.Command {
+	opts := &checkOptions{streams: s}
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Validate a configuration, and explain what it does with a request",
+		Long: `Validate a configuration file: every problem is printed, with its line. Without a
+problem the rules are listed.
+
+With --request the command explains which rule matches and why others do not,
+where the request goes, and for each mirror whether and why it is copied, and
+what the copy looks like.
+
+The exit code is 1 if there is a problem, or if no rule matches the request.`,
+		Example: `  understudy check -c understudy.yaml
+  understudy check -c understudy.yaml --request 'POST /api/x?y=1' --header 'host: shop.example.com' --from 10.1.2.3`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.file == "" {
+				return usagef("say which file: -c FILE")
+			}
+			if opts.request == "" {
+				for _, name := range []string{"header", "from", "listener"} {
+					if cmd.Flags().Changed(name) {
+						return usagef("--%s belongs to a --request", name)
+					}
+				}
+			}
+			if runF != nil {
+				return runF(opts)
+			}
+			return checkRun(opts)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&opts.file, "config", "c", "", "configuration `file`, - = standard input")
+	f.StringVar(&opts.request, "request", "", "`request` to explain, such as 'GET /path?query'")
+	f.StringArrayVar(&opts.headers, "header", nil, "`field` of the request, such as 'x-user: 7'; may be repeated")
+	f.StringVar(&opts.from, "from", "127.0.0.1", "`address` that the request comes from")
+	f.StringVar(&opts.listener, "listener", "", "`name` of the listener that it comes to; default: the first")
+	addOutputFlag(cmd, &opts.output)
+	return cmd
+}
+
+// checkReport is what -o json prints.
+type checkReport struct {
+	Valid    bool            `json:"valid"`
+	Version  string          `json:"version,omitempty"`
+	Problems []problemReport `json:"problems"`
+	Rules    []ruleReport    `json:"rules"`
+	Request  *requestReport  `json:"request,omitempty"`
+}
+
+type problemReport struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+type ruleReport struct {
+	Route     string   `json:"route"`
+	Rule      int      `json:"rule"`
+	Listeners []string `json:"listeners"` // empty = all
+	Hostnames []string `json:"hostnames"` // empty = all
+	Matches   string   `json:"matches"`
+	Target    string   `json:"target"`
+	Mirrors   string   `json:"mirrors"`
+}
+
+func checkRun(opts *checkOptions) error {
+	cfg, err := config.Load(opts.file)
+	var problems config.Errors
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	report := &checkReport{Valid: err == nil, Problems: []problemReport{}, Rules: []ruleReport{}}
+	for _, p := range problems {
+		report.Problems = append(report.Problems, problemReport{p.File, p.Line, p.Path, p.Message, p.Hint})
+	}
+	if err == nil {
+		if err := opts.explain(cfg, report); err != nil {
+			return err
+		}
+	}
+	if opts.output == outputJSON {
+		e := json.NewEncoder(opts.streams.Out)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		if err := e.Encode(report); err != nil {
+			return err
+		}
+	} else {
+		opts.print(cfg, report, problems)
+	}
+	if !report.Valid || report.Request != nil && report.Request.Rule == nil {
+		return errNo
+	}
+	return nil
+}
+
+// explain fills in what a valid configuration does.
+func (o *checkOptions) explain(cfg *config.Config, report *checkReport) error {
+	report.Version = cfg.Version
+	table, left := route.Compile(cfg)
+	for _, p := range left {
+		report.Valid = false
+		report.Problems = append(report.Problems, problemReport{File: o.file, Path: p.Path, Message: p.Message, Hint: "the route would be left out"})
+	}
+	for _, r := range table.Rules() {
+		def := &cfg.Routes[r.RouteIndex]
+		report.Rules = append(report.Rules, ruleReport{
+			Route: r.Route, Rule: r.Index, Listeners: def.Listeners, Hostnames: def.Hostnames,
+			Matches: ruleMatches(r.Def), Target: ruleTarget(r.Def), Mirrors: ruleMirrors(r.Def),
+		})
+	}
+	if o.request == "" {
+		return nil
+	}
+	listener, err := o.listenerIndex(cfg)
+	if err != nil {
+		return err
+	}
+	peer, err := netip.ParseAddr(o.from)
+	if err != nil {
+		return usagef("--from %q is not an address such as 10.1.2.3", o.from)
+	}
+	head, err := o.head(cfg.Listeners[listener].Address)
+	if err != nil {
+		return err
+	}
+	x, err := proxy.Explain(cfg, listener, peer.Unmap(), []byte(head))
+	if err != nil {
+		return err
+	}
+	report.Request = newRequestReport(cfg, x)
+	report.Request.Listener = cfg.Listeners[listener].Name
+	return nil
+}
+
+func (o *checkOptions) listenerIndex(cfg *config.Config) (int, error) {
+	var names []string
+	for i, l := range cfg.Listeners {
+		if o.listener == "" || o.listener == l.Name {
+			return i, nil
+		}
+		names = append(names, l.Name)
+	}
+	return 0, usagef("--listener %q is none of %s", o.listener, strings.Join(names, ", "))
+}
+
+// head writes the request down. Without a host it is for the listener.
+func (o *checkOptions) head(host string) (string, error) {
+	method, target, found := strings.Cut(o.request, " ")
+	if !found {
+		method, target = "GET", o.request
+	}
+	if strings.ContainsAny(target, " \r\n") || target == "" || strings.ContainsAny(method, "\r\n") {
+		return "", usagef("--request %q is not a method and a path, such as 'GET /path?query'", o.request)
+	}
+	fields := ""
+	for _, h := range o.headers {
+		name, value, found := strings.Cut(h, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !found || name == "" || strings.ContainsAny(h, "\r\n") {
+			return "", usagef("--header %q is not 'name: value'", h)
+		}
+		if strings.EqualFold(name, "host") {
+			host = value
+			continue
+		}
+		fields += name + ": " + value + "\r\n"
+	}
+	if _, authority, absolute := strings.Cut(target, "://"); absolute && !strings.HasPrefix(target, "/") {
+		host, _, _ = strings.Cut(authority, "/")
+		host, _, _ = strings.Cut(host, "?")
+	}
+	return method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + fields + "\r\n", nil
+}
+
+// print writes the report for people.
+func (o *checkOptions) print(cfg *config.Config, report *checkReport, problems config.Errors) {
+	out := o.streams.Out
+	for _, p := range problems {
+		fmt.Fprintln(out, p.Error())
+	}
+	for _, p := range report.Problems[len(problems):] {
+		fmt.Fprintf(out, "%s: %s: %s (%s)\n", p.File, p.Path, p.Message, p.Hint)
+	}
+	if n := len(report.Problems); n > 0 {
+		fmt.Fprintf(o.streams.Err, "%s\n", plural(n, "problem"))
+	}
+	switch {
+	case cfg == nil:
+	case report.Request != nil:
+		o.printRequest(report.Request)
+	default:
+		if report.Valid {
+			fmt.Fprintf(o.streams.Err, "%s is valid: version %s, %s, %s, %s\n", o.file, cfg.Version,
+				plural(len(cfg.Listeners), "listener"), plural(len(report.Rules), "rule"), plural(len(cfg.Backends), "backend"))
+		}
+		t := newTable("", "ROUTE", ">RULE", "HOSTS", "MATCHES", "GOES TO", "COPIES TO")
+		for _, r := range report.Rules {
+			t.add(r.Route, r.Rule, orAll(r.Hostnames), r.Matches, r.Target, orDash(r.Mirrors))
+			if len(r.Listeners) > 0 {
+				t.remark("on " + strings.Join(r.Listeners, ", "))
+			}
+		}
+		printTables(o.streams, []*table{t})
+	}
+}
+
+func orAll(names []string) string {
+	if len(names) == 0 {
+		return "*"
+	}
+	return strings.Join(names, " ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

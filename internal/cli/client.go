@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/admin"
+)
+
+// defaultAdmin is where commands look for a running instance.
+const defaultAdmin = "127.0.0.1:9900"
+
+// statusLimit bounds what is read of a status: a million rows are no status.
+const statusLimit = 256 << 20
+
+// client asks a running instance.
+type client struct {
+	base  string // http://host:port
+	token string
+	http  *http.Client
+}
+
+// newClient takes an address, or a URL without a path.
+func newClient(address, token string) (*client, error) {
+	base := address
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return nil, usagef("--admin %q is neither host:port nor a URL such as http://%s", address, defaultAdmin)
+	}
+	return &client{base: u.Scheme + "://" + u.Host, token: token, http: &http.Client{
+		Timeout: 10 * time.Second,
+		// Proxies from the environment are for the world outside.
+		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext},
+	}}, nil
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// status asks for the books.
+func (c *client) status(ctx context.Context) (*admin.Status, error) {
+	body, err := c.get(ctx, "/api/v1/status")
+	if err != nil {
+		return nil, err
+	}
+	status := new(admin.Status)
+	if err := json.Unmarshal(body, status); err != nil {
+		return nil, fmt.Errorf("%s does not answer as understudy does: %w", c.base, err)
+	}
+	return status, nil
+}
+
+func (c *client) get(ctx context.Context, path string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	answer, err := c.http.Do(r)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("nobody listens at %s: is understudy running, with --admin or admin.address?", c.base)
+	case err != nil:
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, statusLimit))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s%s: %w", c.base, path, err)
+	case answer.StatusCode == http.StatusUnauthorized:
+		return nil, fmt.Errorf("%s wants a token: set $%s", c.base, tokenVariable)
+	case answer.StatusCode != http.StatusOK:
+		return nil, refusal(c.base+path, answer.Status, body)
+	}
+	return body, nil
+}
+
+// refusal passes on what the other side says is wrong.
+func refusal(where, status string, body []byte) error {
+	var f admin.Failure
+	if json.Unmarshal(body, &f) != nil || f.Error == "" {
+		return fmt.Errorf("%s answers %s", where, status)
+	}
+	if f.Hint != "" {
+		f.Error += " (" + f.Hint + ")"
+	}
+	return fmt.Errorf("%s answers %s: %s", where, status, f.Error)
+}

@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/accesslog"
+	"github.com/understudy-proxy/understudy/internal/admin"
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/proxy"
+	"github.com/understudy-proxy/understudy/internal/telemetry"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// instance is a running proxy with what belongs to it: its access log and its
+// admin server, which a configuration may turn on and off.
+type instance struct {
+	options instanceOptions
+	server  *proxy.Server
+	access  *accesslog.Log
+	refused atomic.Uint64 // configurations
+
+	mu      sync.Mutex
+	admin   *admin.Server // nil = off
+	retired chan struct{} // closed when another instance takes over
+	once    sync.Once
+}
+
+// instanceOptions are what cannot change while an instance runs.
+type instanceOptions struct {
+	log      *slog.Logger
+	stdout   io.Writer // for an access log called "-"
+	driver   loop.Driver
+	pprof    bool
+	takeover bool
+}
+
+// flushTime is how long the end waits for the access log's disk.
+const flushTime = 2 * time.Second
+
+// startInstance serves cfg. The caller must drain what it gets.
+func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
+	i := &instance{options: o, retired: make(chan struct{})}
+	var err error
+	if i.access, err = accesslog.Open(cfg.AccessLog.Path, accesslog.Options{Stdout: o.stdout, Log: o.log}); err != nil {
+		return nil, err
+	}
+	i.server, err = proxy.New(cfg, proxy.Options{
+		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Takeover: o.takeover, TakenOver: i.retire,
+	})
+	if err != nil {
+		return nil, errors.Join(err, i.closeAccessLog())
+	}
+	if err := i.server.Start(); err != nil {
+		return nil, errors.Join(err, i.closeAccessLog())
+	}
+	if err := i.startAdmin(cfg.Admin); err != nil {
+		return nil, errors.Join(err, i.drain(context.Background()))
+	}
+	return i, nil
+}
+
+// startAdmin starts the first admin server. When this instance takes over from
+// another, that one lets go of the address in a moment.
+func (i *instance) startAdmin(c config.Admin) error {
+	const patience, pause = 5 * time.Second, 20 * time.Millisecond
+	s, err := i.listenAdmin(c)
+	for waited := time.Duration(0); i.options.takeover && errors.Is(err, syscall.EADDRINUSE) && waited < patience; waited += pause {
+		time.Sleep(pause)
+		s, err = i.listenAdmin(c)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	select {
+	case <-i.retired:
+		i.shutdownAdmin(s)
+	default:
+		i.admin = s
+	}
+	return err
+}
+
+// listenAdmin starts an admin server, or none.
+func (i *instance) listenAdmin(c config.Admin) (*admin.Server, error) {
+	if c.Address == "" {
+		return nil, nil
+	}
+	return admin.Listen(c, i, admin.Options{Log: i.options.log, Pprof: i.options.pprof})
+}
+
+// Config implements admin.Proxy.
+func (i *instance) Config() *config.Config { return i.server.Config() }
+
+// Ready implements admin.Proxy.
+func (i *instance) Ready() bool { return i.server.Ready() }
+
+// Snapshot implements admin.Proxy.
+func (i *instance) Snapshot() *telemetry.Snapshot {
+	s := i.server.Snapshot()
+	s.ReloadsFailed = i.refused.Load()
+	s.AccessLog = i.access.Counts()
+	return s
+}
+
+// adminURL is where the admin server is, empty if it is off.
+func (i *instance) adminURL() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.admin == nil {
+		return ""
+	}
+	return i.admin.URL()
+}
+
+// apply puts cfg in force whole, or changes nothing.
+func (i *instance) apply(cfg *config.Config) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before := i.Config()
+	next := i.admin
+	if cfg.Admin.Address != before.Admin.Address {
+		var err error
+		if next, err = i.listenAdmin(cfg.Admin); err != nil {
+			return err
+		}
+	}
+	if err := i.applyBelow(before, cfg); err != nil {
+		if next != i.admin {
+			i.shutdownAdmin(next)
+		}
+		return err
+	}
+	if next != i.admin {
+		i.shutdownAdmin(i.admin)
+		i.admin = next
+	}
+	if cfg.Workers != before.Workers {
+		i.options.log.Warn("the number of workers changes with the next start only", slog.Int("workers", cfg.Workers))
+	}
+	return nil
+}
+
+func (i *instance) applyBelow(before, cfg *config.Config) error {
+	if err := i.access.Apply(cfg.AccessLog.Path); err != nil {
+		return err
+	}
+	if _, err := i.server.Apply(cfg); err != nil {
+		return errors.Join(err, i.access.Apply(before.AccessLog.Path))
+	}
+	return nil
+}
+
+// retire lets go of the admin address: another instance has taken over, and
+// operators now ask that one.
+func (i *instance) retire() {
+	i.once.Do(func() {
+		close(i.retired)
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.shutdownAdmin(i.admin)
+		i.admin = nil
+	})
+}
+
+// drain ends the instance as [proxy.Server.Drain] does, and what belongs to it.
+func (i *instance) drain(ctx context.Context) error {
+	err := i.server.Drain(ctx)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.shutdownAdmin(i.admin)
+	i.admin = nil
+	return errors.Join(err, i.closeAccessLog())
+}
+
+func (i *instance) closeAccessLog() error {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	return i.access.Close(ctx)
+}
+
+// shutdownAdmin cuts off whoever is still being answered: a slow reader of a
+// status must not hold up the end.
+func (i *instance) shutdownAdmin(s *admin.Server) {
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		i.options.log.Debug("admin server", slog.Any("error", err))
+	}
+}
+
+// reload reads, checks and applies a configuration, and says what came of it.
+// A configuration that cannot be used changes nothing.
+func (i *instance) reload(read func() (*config.Config, error)) {
+	log := i.options.log
+	cfg, err := read()
+	if err == nil {
+		err = i.apply(cfg)
+	}
+	if err == nil {
+		log.Info("configuration is in force", slog.String("version", cfg.Version))
+		return
+	}
+	i.refused.Add(1)
+	var problems config.Errors
+	if !errors.As(err, &problems) {
+		log.Error("configuration refused, nothing has changed", slog.Any("error", err))
+		return
+	}
+	for _, p := range problems {
+		log.Error("configuration refused, nothing has changed", slog.String("problem", p.Error()))
+	}
+}
+
+// reopen continues the access log in a new file, after a rotation.
+func (i *instance) reopen() {
+	if err := i.access.Reopen(); err != nil {
+		i.options.log.Error("access log stays in its old file", slog.Any("error", err))
+	}
+}
+
+// serverLine says in a few words what serves.
+func serverLine(s *telemetry.Snapshot) string {
+	return fmt.Sprintf("understudy %s, %s on %d loops, configuration %s", telemetry.ReadBuild().Version, s.Driver, s.Loops, s.Config)
+}
