@@ -38,7 +38,6 @@ func (q *Queue) Add(p []byte, b *Buffer) {
 		return
 	}
 	off := cap(b.data) - cap(p) // p is a slice of b.data
-	b.Retain()
 	q.push(span{buf: b, off: off, end: off + len(p)})
 }
 
@@ -90,8 +89,8 @@ func (q *Queue) Commit(p []byte) {
 // push appends a span and retains its block. The bytes of a non-empty span
 // count at once.
 func (q *Queue) push(s span) {
-	if q.first == len(q.spans) {
-		q.spans, q.first = q.spans[:0], 0
+	if q.first > 16 && 2*q.first > len(q.spans) || q.first == len(q.spans) {
+		q.compact()
 	}
 	if !s.own {
 		q.size += s.end - s.off
@@ -99,6 +98,14 @@ func (q *Queue) push(s span) {
 	s.buf.Retain()
 	q.held += s.buf.Cap()
 	q.spans = append(q.spans, s)
+}
+
+// compact forgets the spans that are gone, so that a queue that is never quite
+// empty does not grow.
+func (q *Queue) compact() {
+	n := copy(q.spans, q.spans[q.first:])
+	clear(q.spans[n:])
+	q.spans, q.first = q.spans[:n], 0
 }
 
 // drop removes the empty span at i, the last one.
