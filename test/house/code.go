@@ -57,10 +57,10 @@ func checkComments(t *Tree) []string {
 }
 
 func packageComment(p *Package) []string {
-	start := "Package " + p.Name + " "
+	starts := []string{"Package " + p.Name + " "}
 	if p.Name == "main" { // a program begins with its own name
 		name := path.Base(p.Dir)
-		start = strings.ToUpper(name[:1]) + name[1:] + " "
+		starts = []string{"Command " + name + " ", strings.ToUpper(name[:1]) + name[1:] + " "}
 	}
 	var comments int
 	for _, source := range p.Code {
@@ -69,8 +69,8 @@ func packageComment(p *Package) []string {
 			continue
 		}
 		comments++
-		if !strings.HasPrefix(text, start) {
-			return []string{fmt.Sprintf("%s: the package comment does not start with %q", source.Path, start)}
+		if !slices.ContainsFunc(starts, func(start string) bool { return strings.HasPrefix(text, start) }) {
+			return []string{fmt.Sprintf("%s: the package comment does not start with %q", source.Path, starts[0])}
 		}
 	}
 	if comments != 1 {

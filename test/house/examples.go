@@ -13,6 +13,8 @@ import (
 //
 //	<!-- example: skip: why -->             not run
 //	<!-- example: serve: URL -->            runs until the end of the document; ready when URL answers 200
+//	<!-- example: replaces: URL -->         likewise; ready when the block that served before has ended, too
+//	<!-- example: interrupt: text -->       runs until it has printed text, is interrupted then, and ends
 //	<!-- example: prints: text -->          run, and text is in what it prints
 //	<!-- example: exits: 3 -->              run, and it ends with that code
 //	<!-- example: file: understudy.yaml --> kept under that name for the blocks below
@@ -67,7 +69,7 @@ func (e Example) complaint() string {
 	}
 	switch e.Directive {
 	case "":
-	case "skip", "prints", "serve", "exits", "file":
+	case "skip", "prints", "serve", "replaces", "interrupt", "exits", "file":
 		if e.Argument == "" {
 			return fmt.Sprintf("%q needs something after it", e.Directive)
 		}

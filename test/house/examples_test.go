@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -149,11 +150,21 @@ func TestDocumentsAreFoundOut(t *testing.T) {
 		{"a mirror with an unknown backend", "<!-- example: mirrors -->\n~~~yaml\n- {backend: nobody}\n~~~\n", "line 2: ended with code 1, not 0:"},
 		{"a good mirror", "<!-- example: mirrors -->\n~~~yaml\n- {backend: shop-v2, percent: 5}\n~~~\n", ""},
 		{"a file for later", "<!-- example: file: a.yaml -->\n~~~yaml\nlisteners: []\nnonsense: true\n~~~\n", "line 2: ended with code 1, not 0:"},
-		{"a server that ends at once", "<!-- example: serve: http://127.0.0.1:9900/ -->\n~~~sh\necho no; exit 1\n~~~\n", "line 2: ended before it was ready: exit status 1:"},
+		{"a server that ends at once", "<!-- example: serve: http://127.0.0.1:9900/ -->\n~~~sh\necho no; exit 1\n~~~\n", "line 2: ended before http://"},
+		{"a server that ends badly", "<!-- example: serve: http://127.0.0.1:9000/ -->\n~~~sh\ntrap 'exit 4' TERM; sleep 60 & wait\n~~~\n", "line 2: did not end well: exit status 4"},
+		{"a server that does not stay", "<!-- example: serve: http://127.0.0.1:9000/ -->\n~~~sh\nsleep 0.1\n~~~\n\n~~~sh\nsleep 0.5\n~~~\n", "line 2: ended by itself"},
+		{"an interrupted program", "<!-- example: interrupt: copies -->\n~~~sh\necho copies; sleep 60\n~~~\n", ""},
+		{"an interrupted program that says nothing", "<!-- example: interrupt: copies -->\n~~~sh\ntrue\n~~~\n", `line 2: ended before it prints "copies"`},
+		{"an interrupted program that goes on", "<!-- example: interrupt: copies -->\n~~~sh\ntrap '' INT; echo copies; sleep 600\n~~~\n", "line 2: did not stop"},
+		{"a command that hangs", "~~~sh\nsleep 600\n~~~\n", "line 1: ended with code -1, not 0:"},
+		{"a replacement of nothing", "<!-- example: replaces: http://127.0.0.1:9000/ -->\n~~~sh\ntrue\n~~~\n", "line 2: nothing serves that could be replaced"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			findings := playDocument(t.Context(), newStage(t), fence.Replace(tt.markdown))
+			stage := newStage(t)
+			stage.Patience = 5 * time.Second // each case is shell and our binary only
+			backend(t, stage, "9000")
+			findings := playDocument(t.Context(), stage, fence.Replace(tt.markdown))
 			switch {
 			case tt.want == "" && len(findings) > 0:
 				t.Errorf("findings: %q", findings)

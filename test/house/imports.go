@@ -21,7 +21,7 @@ var Floors = []Floor{
 	{"floor 1", []string{"accesslog", "http1", "loop", "route", "spool"}},
 	{"floor 2", []string{"upstream"}},
 	{"floor 3", []string{"mirror"}},
-	{"floor 4", []string{"proxy", "admin"}},
+	{"floor 4", []string{"proxy", "admin", "demo"}},
 	{"floor 5", []string{"cli"}},
 }
 

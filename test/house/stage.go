@@ -19,22 +19,19 @@ import (
 	"time"
 )
 
-// How long an example may take. The first bounds a command that hangs, the
-// others a server that does not come up or go down.
-const (
-	commandTime = 60 * time.Second
-	readyTime   = 60 * time.Second
-	stopTime    = 20 * time.Second
-)
+// patience is how long an example may take by default: to end, to be ready, to
+// stop. Building from source on a busy machine is the longest of them.
+const patience = 2 * time.Minute
 
 // Stage runs the examples of one document, in order, in a folder of its own.
 // Documents name fixed ports; the stage replaces each by a free one, the same
 // for the whole document, so that documents can run side by side and beside
 // whatever the machine is doing. A Stage is used by one goroutine.
 type Stage struct {
-	Dir      string // where examples run
-	Checkout string // where examples run that build from source
-	Programs string // a folder with the binary, put first on PATH
+	Dir      string        // where examples run
+	Checkout string        // where examples run that build from source
+	Programs string        // a folder with the binary, put first on PATH
+	Patience time.Duration // how long to wait for anything; 0 = two minutes
 
 	ports   map[string]string
 	servers []*server
@@ -42,11 +39,19 @@ type Stage struct {
 
 // server is an example that runs until the document ends.
 type server struct {
-	line    int
-	command *exec.Cmd
-	output  *lockedBuffer
-	done    chan struct{} // closed when the process has ended and err is set
-	err     error
+	line     int
+	patience time.Duration
+	command  *exec.Cmd
+	output   *lockedBuffer
+	done     chan struct{} // closed when the process has ended and err is set
+	err      error
+}
+
+func (s *Stage) patience() time.Duration {
+	if s.Patience > 0 {
+		return s.Patience
+	}
+	return patience
 }
 
 // Run runs one example and returns what is wrong with it, or nil.
@@ -72,6 +77,10 @@ func (s *Stage) run(ctx context.Context, example Example) error {
 		return nil
 	case example.Directive == "serve":
 		return s.serve(ctx, example)
+	case example.Directive == "replaces":
+		return s.replace(ctx, example)
+	case example.Directive == "interrupt":
+		return s.interrupt(ctx, example)
 	}
 	return s.command(ctx, example)
 }
@@ -93,7 +102,7 @@ func (s *Stage) check(ctx context.Context, example Example) error {
 }
 
 func (s *Stage) command(ctx context.Context, example Example) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	command, err := s.prepare(ctx, example.Text)
 	if err != nil {
@@ -140,57 +149,110 @@ func (s *Stage) prepare(ctx context.Context, script string) (*exec.Cmd, error) {
 
 // serve starts an example that goes on, and waits until it answers.
 func (s *Stage) serve(ctx context.Context, example Example) error {
-	command, err := s.prepare(ctx, example.Text)
-	if err != nil {
-		return err
-	}
 	url, err := s.replacePorts(example.Argument)
 	if err != nil {
 		return err
 	}
-	started := &server{line: example.Line, command: command, output: &lockedBuffer{}, done: make(chan struct{})}
+	started, err := s.start(ctx, example)
+	if err != nil {
+		return err
+	}
+	return started.await(ctx, url+" answers 200", func() bool { return answers(ctx, url) })
+}
+
+// replace is serve for an example that takes over from the one before, which
+// must end well by itself.
+func (s *Stage) replace(ctx context.Context, example Example) error {
+	if len(s.servers) == 0 {
+		return errors.New("nothing serves that could be replaced")
+	}
+	old := s.servers[len(s.servers)-1]
+	if err := s.serve(ctx, example); err != nil {
+		return err
+	}
+	s.servers = append(s.servers[:len(s.servers)-2], s.servers[len(s.servers)-1])
+	select {
+	case <-old.done:
+	case <-time.After(s.patience()):
+		return errors.Join(errors.New("what it replaces does not end"), old.stop(syscall.SIGTERM))
+	}
+	if old.err != nil {
+		return fmt.Errorf("what it replaces ended badly: %w\n%s", old.err, old.output)
+	}
+	return nil
+}
+
+// interrupt runs an example until it has printed what it should, interrupts it
+// as a person would, and waits for its end. The code it ends with says nothing:
+// go run and make report the interruption as their own failure.
+func (s *Stage) interrupt(ctx context.Context, example Example) error {
+	started, err := s.start(ctx, example)
+	if err != nil {
+		return err
+	}
+	s.servers = s.servers[:len(s.servers)-1]
+	text := example.Argument
+	awaitErr := started.await(ctx, fmt.Sprintf("it prints %q", text), func() bool {
+		return strings.Contains(started.output.String(), text)
+	})
+	if awaitErr != nil {
+		return errors.Join(awaitErr, started.stop(syscall.SIGTERM))
+	}
+	return started.end(syscall.SIGINT)
+}
+
+// start starts an example in the background.
+func (s *Stage) start(ctx context.Context, example Example) (*server, error) {
+	command, err := s.prepare(ctx, example.Text)
+	if err != nil {
+		return nil, err
+	}
+	started := &server{line: example.Line, patience: s.patience(), command: command, output: &lockedBuffer{}, done: make(chan struct{})}
 	command.Stdout, command.Stderr = started.output, started.output
 	if err := command.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	s.servers = append(s.servers, started)
 	go func() {
 		started.err = command.Wait()
 		close(started.done)
 	}()
-	if err := started.awaitReady(ctx, url); err != nil {
-		return fmt.Errorf("%w:\n%s\n%s", err, example.Text, started.output)
-	}
-	return nil
+	return started, nil
 }
 
-func (s *server) awaitReady(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
+// await waits until ready says so.
+func (s *server) await(ctx context.Context, what string, ready func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.done:
-			return fmt.Errorf("ended before it was ready: %w", s.err)
+			return fmt.Errorf("ended before %s: %s\n%s", what, s.command.ProcessState, s.output)
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer 200", url)
+			return fmt.Errorf("waited in vain until %s\n%s", what, s.output)
 		case <-tick.C:
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			continue
-		}
-		response.Body.Close()
-		if response.StatusCode == http.StatusOK {
+		if ready() {
 			return nil
 		}
 	}
+}
+
+// answers says whether url answers 200 now.
+func answers(ctx context.Context, url string) bool {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 // Close stops what still serves, as an operator would, and returns what did not
@@ -198,29 +260,44 @@ func (s *server) awaitReady(ctx context.Context, url string) error {
 func (s *Stage) Close() error {
 	var all error
 	for _, started := range s.servers {
-		all = errors.Join(all, started.stop())
+		if err := started.stop(syscall.SIGTERM); err != nil {
+			all = errors.Join(all, fmt.Errorf("line %d: %w", started.line, err))
+		}
 	}
 	return all
 }
 
-func (s *server) stop() error {
+// stop ends an example that serves. One that ended before, ends badly or does
+// not end at all is an error.
+func (s *server) stop(signal syscall.Signal) error {
 	select {
 	case <-s.done:
-		return fmt.Errorf("line %d: the server ended by itself: %w\n%s", s.line, s.err, s.output)
+		return fmt.Errorf("ended by itself: %s\n%s", s.command.ProcessState, s.output)
 	default:
 	}
+	if err := s.end(signal); err != nil {
+		return err
+	}
+	if s.err != nil {
+		return fmt.Errorf("did not end well: %w\n%s", s.err, s.output)
+	}
+	return nil
+}
+
+// end sends a signal to everything that the example started, and waits.
+func (s *server) end(signal syscall.Signal) error {
 	group := -s.command.Process.Pid
-	if err := syscall.Kill(group, syscall.SIGTERM); err != nil {
+	if err := syscall.Kill(group, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	select {
 	case <-s.done:
-	case <-time.After(stopTime):
-		_ = syscall.Kill(group, syscall.SIGKILL) // it may have ended just now
-		<-s.done
-		return fmt.Errorf("line %d: the server did not stop\n%s", s.line, s.output)
+		return nil
+	case <-time.After(s.patience):
 	}
-	return nil
+	_ = syscall.Kill(group, syscall.SIGKILL) // it may have ended just now
+	<-s.done
+	return fmt.Errorf("did not stop\n%s", s.output)
 }
 
 // localPort is an address of a document's example.
