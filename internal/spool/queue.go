@@ -1,5 +1,7 @@
 package spool
 
+import "unsafe"
+
 // Queue holds, in order, the bytes that wait for one socket. The zero value is
 // empty and needs Pool before the first byte is added.
 type Queue struct {
@@ -37,7 +39,9 @@ func (q *Queue) Add(p []byte, b *Buffer) {
 		q.Copy(p)
 		return
 	}
-	off := cap(b.data) - cap(p) // p is a slice of b.data
+	// Where p starts in the block cannot be told from its capacity: a decoder
+	// may have cut that off, so that nobody appends into what follows.
+	off := int(uintptr(unsafe.Pointer(&p[0])) - uintptr(unsafe.Pointer(&b.data[0])))
 	q.push(span{buf: b, off: off, end: off + len(p)})
 }
 
