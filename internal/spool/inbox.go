@@ -50,9 +50,11 @@ func (in *Inbox) Keep(p *Pool, b []byte) {
 	}
 }
 
-// Discard takes n bytes from the front; an empty inbox holds no block.
+// Discard takes n bytes from the front; an empty inbox holds no block. An inbox
+// that was reset since Bytes stays empty: whoever used the bytes may have closed
+// the connection that they came from.
 func (in *Inbox) Discard(n int) {
-	if n == 0 {
+	if n == 0 || in.buf == nil {
 		return
 	}
 	if in.off += n; in.off >= in.buf.used {
