@@ -87,6 +87,10 @@ func listener(of syscall.Conn) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	if yes, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || yes == 0 {
+		unix.Close(fd)
+		return -1, errors.New("not a listening socket")
+	}
 	setNoDelay(fd)
 	setKeepAlive(fd)
 	return fd, nil

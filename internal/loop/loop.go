@@ -234,6 +234,7 @@ func (l *Loop) endPass() {
 	}
 	l.afterPass = l.afterPass[:0]
 	if l.woke > 0 {
+		l.refresh()
 		l.lag = max(l.lag, l.now-l.woke)
 		l.woke = 0
 	}
