@@ -19,6 +19,7 @@ func Compile(c *config.Config) (*Table, []Problem) {
 	var comp compiler
 	var problems []Problem
 	builders := make([]hostsBuilder, len(c.Listeners))
+	bound := make([][]int, len(c.Listeners)) // indexes of the routes
 	for i := range c.Routes {
 		r := &routeCompiler{compiler: &comp, config: c, index: i}
 		r.compile()
@@ -31,10 +32,17 @@ func Compile(c *config.Config) (*Table, []Problem) {
 			t.rules = append(t.rules, rule)
 		}
 		for _, l := range r.listeners {
+			bound[l] = append(bound[l], i)
 			builders[l].add(r.hostnames, r.definitions)
 		}
 	}
 	for i := range builders {
+		// Listeners mostly serve the same routes; then they share one table.
+		same := slices.IndexFunc(bound[:i], func(other []int) bool { return slices.Equal(other, bound[i]) })
+		if same >= 0 {
+			t.listeners = append(t.listeners, t.listeners[same])
+			continue
+		}
 		t.listeners = append(t.listeners, builders[i].build())
 	}
 	return t, problems

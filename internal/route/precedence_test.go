@@ -218,3 +218,20 @@ func TestListeners(t *testing.T) {
 		}
 	}
 }
+
+func TestListenersWithTheSameRoutesShareThem(t *testing.T) {
+	t.Parallel()
+	table, problems := Compile(&config.Config{
+		Listeners: []config.Listener{{Name: "a"}, {Name: "b"}, {Name: "c"}},
+		Routes: []config.Route{
+			{Name: "all", Rules: []config.Rule{ruleFor(config.Match{Path: prefix("/x")})}},
+			{Name: "two", Listeners: []string{"c", "a"}, Rules: []config.Rule{ruleFor(config.Match{Path: prefix("/y")})}},
+		},
+	})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if table.listeners[0] != table.listeners[2] || table.listeners[0] == table.listeners[1] {
+		t.Error("listeners a and c, and only they, have the same routes")
+	}
+}

@@ -15,7 +15,7 @@ type hosts struct {
 
 // paths holds the rules of one hostname by path.
 type paths struct {
-	entries  []*entry // all, in order of precedence
+	entries  []*entry         // all, in order of precedence
 	exact    map[string]*list // nil if empty, which saves a look-up
 	root     node
 	patterns bool // there are regular expressions below root
