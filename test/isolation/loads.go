@@ -32,7 +32,13 @@ type kindOfLoad struct {
 	paced time.Duration
 	// alone: before the rounds, single uploads are timed as well.
 	alone bool
+	// few is how many requests a short round (see brief) stops after, because
+	// one for each client would take longer than the round; 0 = no such limit.
+	few int
 }
+
+// brief is how long a round may be to be called short.
+const brief = time.Second
 
 // The streaming upload is 32 chunks, one every 10 ms.
 const (
@@ -44,7 +50,7 @@ const (
 var loads = []kindOfLoad{
 	{name: "get", plan: load.Plan{RequestTimeout: patience}},
 	{name: "post-4k", plan: load.Plan{BodyBytes: 4 << 10, RequestTimeout: patience}},
-	{name: "post-16m", plan: load.Plan{BodyBytes: uploadBytes, RequestTimeout: uploadPatience}, alone: true},
+	{name: "post-16m", plan: load.Plan{BodyBytes: uploadBytes, RequestTimeout: uploadPatience}, alone: true, few: 32},
 	{
 		name: "stream",
 		plan: load.Plan{
@@ -68,12 +74,15 @@ const (
 func (k kindOfLoad) at(target string, duration time.Duration) load.Plan {
 	p := k.plan
 	p.Target, p.Duration, p.Conns = target, duration, clients
+	if duration < brief {
+		p.Requests = k.few
+	}
 	return checked(p)
 }
 
 // single is a plan of n uploads after each other on one connection.
 func single(target string, n int) load.Plan {
-	return checked(load.Plan{Target: target, Conns: 1, Requests: n, BodyBytes: uploadBytes, RequestTimeout: uploadPatience})
+	return checked(load.Plan{Target: target, Conns: 1, Requests: n, BodyBytes: uploadBytes, RequestTimeout: patience})
 }
 
 // checked makes the client look at every answer: is it whole, is it the
