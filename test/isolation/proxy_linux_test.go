@@ -73,7 +73,7 @@ func TestUnderstudyTemplate(t *testing.T) {
 		},
 		"insistent": {
 			place{Listen: "127.0.0.1:1", Primary: "127.0.0.1:2", Shadow: "127.0.0.1:3", Admin: "127.0.0.1:4", Mirror: true, Insist: true},
-			`[{backends: [{name: primary}], mirrors: [{backend: shadow, backoff: {adaptive: false, failures: 1000000000}, body: {limit: 32MiB}, limits: {memory: 32MiB}, writes: copy}]}] ` +
+			`[{backends: [{name: primary}], mirrors: [{backend: shadow, backoff: {adaptive: false, failures: 1000000}, body: {limit: 32MiB}, limits: {memory: 32MiB}, writes: copy}]}] ` +
 				`[{endpoints: ["127.0.0.1:2"], name: primary}, {endpoints: ["127.0.0.1:3"], health: {failures: -1}, name: shadow}]`,
 		},
 	}
