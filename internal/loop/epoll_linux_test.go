@@ -19,7 +19,7 @@ func epollStage(t *testing.T) *stage {
 }
 
 func TestEventOfAClosedSocketDoesNotReachTheNextOwnerOfItsDescriptor(t *testing.T) {
-	s := epollStage(t) // not parallel: descriptors must come back at once
+	s := epollStage(t)          // not parallel: descriptors must come back at once
 	target := open(t, 1, Epoll) // the kernel connects; accepting would take descriptors
 	var victim, heir *Conn
 	first := make(chan Ready, 1)

@@ -230,9 +230,9 @@ func (a *acceptor) Run() {
 
 // drain accepts a batch of connections. accept4 fails when
 //   - the queue is empty, or another loop or process was faster;
-//   - the client is gone already, or the network reports an error of its own:
-//     the next one may be well;
-//   - descriptors or memory are short: rest.
+//   - the client is gone already or a firewall objects: the next one may be well;
+//   - descriptors or memory are short, or anything else that would only come
+//     again at once: rest.
 func (a *acceptor) drain() {
 	for range acceptBatch {
 		fd, remote, errno := accept(a.fd)
@@ -241,7 +241,8 @@ func (a *acceptor) drain() {
 			a.settle(fd, remote)
 		case unix.EAGAIN:
 			return
-		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM:
+		default:
 			a.silence()
 			a.ep.loop.Arm(&a.rest, acceptPause)
 			return

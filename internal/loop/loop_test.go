@@ -47,13 +47,21 @@ func TestPostsRunInOrderFromManyGoroutines(t *testing.T) {
 
 func TestEveryAcceptedPostRunsAlthoughTheLoopStops(t *testing.T) {
 	eachDriver(t, func(t *testing.T, d Driver) {
-		for range 5 {
-			l := running(t, d)
+		for range 20 {
+			l, err := New(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() { defer close(ended); l.Run() }()
 			var promised, ran atomic.Int64
 			var posting sync.WaitGroup
 			for range 4 {
 				posting.Go(func() {
-					for l.Post(func() { ran.Add(1) }) {
+					for range 2000 {
+						if !l.Post(func() { ran.Add(1) }) {
+							return
+						}
 						promised.Add(1)
 					}
 				})
@@ -61,7 +69,8 @@ func TestEveryAcceptedPostRunsAlthoughTheLoopStops(t *testing.T) {
 			on(t, l, func() {})
 			l.Stop()
 			posting.Wait()
-			if !eventually(func() bool { return ran.Load() == promised.Load() }) {
+			await(t, ended, "the loop to end")
+			if ran.Load() != promised.Load() {
 				t.Fatalf("%d posts were accepted, %d ran", promised.Load(), ran.Load())
 			}
 			if l.Call(func() {}) {
