@@ -120,6 +120,60 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+func TestLostCopiesAreExplained(t *testing.T) {
+	t.Parallel()
+	before, err := parseLost(strings.NewReader("understudy_mirror_dropped_total{mirror=\"m\",reason=\"memory\"} 5\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := parseLost(strings.NewReader(`# HELP understudy_mirror_dropped_total Copies.
+understudy_mirror_dropped_total{mirror="m",reason="memory",route="a"} 7
+understudy_mirror_dropped_total{mirror="m",reason="memory",route="b"} 1e+02
+understudy_mirror_dropped_total{mirror="m",reason="rate",route="b"} 0
+understudy_mirror_failed_total{mirror="m",reason="timeout"} 3
+understudy_mirror_skipped_total{mirror="m",reason="write"} 9
+understudy_mirror_selected_total{mirror="m"} 9
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := grown(before, after)
+	if diff := cmp.Diff(map[string]float64{"memory": 102, "timeout": 3}, got); diff != "" {
+		t.Error(diff)
+	}
+	s := round(0, ours100, 1, 500)
+	s.Lost = got
+	if want := "lost 50.0 % of the copies (memory:102 timeout:3)"; s.void() != want {
+		t.Errorf("void because it %s, want %s", s.void(), want)
+	}
+	if _, err := parseLost(strings.NewReader(`understudy_mirror_failed_total{mirror="m"} 3`)); err == nil {
+		t.Error("a counter without a reason was taken")
+	}
+}
+
+func TestChangedBodiesVoidAFigure(t *testing.T) {
+	t.Parallel()
+	s := round(0, ours100, 1, 1000)
+	if s.void() != "" {
+		t.Fatalf("void because it %s", s.void())
+	}
+	s.WrongBodies = 2
+	if want := "changed 2 pieces of bodies"; s.void() != want {
+		t.Errorf("void because it %s, want %s", s.void(), want)
+	}
+}
+
+func TestTheBusiestContestantOfAProgramSitsIdle(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for _, c := range sitters(contestants) {
+		names = append(names, c.Name)
+	}
+	if diff := cmp.Diff([]string{"nginx-mirror", "haproxy", "understudy-100"}, names); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTargetsSpeakOfContestants(t *testing.T) {
 	t.Parallel()
 	for _, p := range targets {
@@ -297,6 +351,7 @@ func TestScaleReport(t *testing.T) {
 		Reload:      &reloads{Rules: 10_000, Times: []float64{0.5, 0.25, 0.75}, Rate: 4000, Requests: 9000, Errors: map[string]uint64{"reset": 1}},
 		Bodies: []transfer{
 			{Proxy: direct, Direction: upload, GiB: 10, GiBPerSec: 2},
+			{Proxy: nginxPlain, Direction: upload, GiB: 10, GiBPerSec: 0.5},
 			{Proxy: ours100, Direction: upload, GiB: 10, GiBPerSec: 1, PeakMiB: 30, Limited: true},
 			{Proxy: ours100, Direction: upload, GiB: 10, GiBPerSec: 1.5, PeakMiB: 64.5, Limited: true},
 			{Proxy: ours100, Direction: download, GiB: 10, GiBPerSec: 1, PeakMiB: 30, Limited: true, Failure: "map[eof:1]"},
@@ -307,8 +362,8 @@ func TestScaleReport(t *testing.T) {
 		"| understudy-100 | 10000 | 10.0 | 120.0 | 11.3 | met |",
 		"| nginx-mirror | 10000 | 30.0 | 35.0 | 0.5 |  |",
 		"| 9000 | 1 | 0.50 (0.25–0.75) |",
-		"| upload | direct | 2.00 |",
-		"| upload | understudy-100 | 1.25 (1.00–1.50) | 0.00 (0.00–0.00) | 47.2 (30.0–64.5) | 0.00 (0.00–0.00) | yes | **missed** |",
+		"| upload | direct | 2.00 | 4.00 |",
+		"| upload | understudy-100 | 1.25 (1.00–1.50) | 2.50 | 0.00 (0.00–0.00) | 47.2 (30.0–64.5) | 0.00 (0.00–0.00) | yes | **missed** |",
 		"| **no:** map[eof:1] | **missed** |",
 		"limited to 64 MiB",
 	} {

@@ -58,8 +58,8 @@ func bodyContestants(chosen []contestant) []contestant {
 
 func (b *bench) bodies(ctx context.Context, chosen []contestant) (out []transfer, err error) {
 	for _, direction := range []string{upload, download} {
-		for _, c := range bodyContestants(chosen) {
-			for range b.options.rounds {
+		for round := range b.options.rounds {
+			for _, c := range order(bodyContestants(chosen), round) {
 				t, err := b.transfer(ctx, c, direction)
 				if err != nil {
 					return out, err
@@ -132,6 +132,13 @@ func (b *bench) inspect(t *transfer, r *running, primary, shadow *load.UpstreamP
 	if r.process == nil {
 		return nil
 	}
+	select {
+	case <-r.process.Exited():
+		// Most likely the control group's limit.
+		t.Failure += " the proxy ended: " + lastLine(r.process.Output())
+		return nil
+	default:
+	}
 	user, system, err := r.cpu()
 	if err != nil {
 		return err
@@ -140,6 +147,11 @@ func (b *bench) inspect(t *transfer, r *running, primary, shadow *load.UpstreamP
 	m, err := r.process.Memory()
 	t.PeakMiB = mib(m.Peak)
 	return err
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }
@@ -214,38 +226,43 @@ func writeTransfers(b *reportText, all []transfer) {
 	} else {
 		b.line("Nothing enforced the limit: that needs root and control groups.\n")
 	}
-	t := newTable(&b.Builder, "direction", "proxy", "GiB/s", "CPU s/GiB", "peak MiB", "copied GiB", "whole", "target")
+	t := newTable(&b.Builder, "direction", "proxy", "GiB/s", "÷ nginx", "CPU s/GiB", "peak MiB", "copied GiB", "whole", "target")
 	for _, direction := range []string{upload, download} {
-		for _, group := range byProxy(all, direction) {
-			row := transferRow(group)
-			t.row(append([]string{direction}, row...)...)
+		groups := byProxy(all, direction)
+		var nginx []transfer
+		if i := slices.IndexFunc(groups, func(g []transfer) bool { return g[0].Proxy == nginxPlain }); i >= 0 {
+			nginx = groups[i]
+		}
+		for _, group := range groups {
+			t.row(append([]string{direction}, transferRow(group, nginx)...)...)
 		}
 	}
 }
 
-// byProxy groups the transfers of one direction, in their order.
+// byProxy groups the transfers of one direction, in the order of their first.
 func byProxy(all []transfer, direction string) [][]transfer {
 	var groups [][]transfer
 	for _, t := range all {
 		if t.Direction != direction {
 			continue
 		}
-		if n := len(groups); n > 0 && groups[n-1][0].Proxy == t.Proxy {
-			groups[n-1] = append(groups[n-1], t)
-			continue
+		i := slices.IndexFunc(groups, func(g []transfer) bool { return g[0].Proxy == t.Proxy })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, nil)
 		}
-		groups = append(groups, []transfer{t})
+		groups[i] = append(groups[i], t)
 	}
 	return groups
 }
 
-func transferRow(group []transfer) []string {
-	figure := func(f func(transfer) float64) spread {
-		var v []float64
-		for _, t := range group {
-			v = append(v, f(t))
-		}
-		return spreadOf(v)
+// transferRow is a row of the table; nginx holds nginx's transfers the same way.
+func transferRow(group, nginx []transfer) []string {
+	figure := func(f func(transfer) float64) spread { return transferSpread(group, f) }
+	speed := figure(func(t transfer) float64 { return t.GiBPerSec })
+	ratio := spread{}
+	if peer := transferSpread(nginx, func(t transfer) float64 { return t.GiBPerSec }); peer.n > 0 {
+		ratio = spreadOf([]float64{speed.median / peer.median})
 	}
 	peak := figure(func(t transfer) float64 { return t.PeakMiB })
 	whole := "yes"
@@ -259,8 +276,16 @@ func transferRow(group []transfer) []string {
 		verdict = verdictOf(ours100, peak.max <= bodyMemory>>20 && whole == "yes")
 	}
 	return []string{
-		group[0].Proxy, figure(func(t transfer) float64 { return t.GiBPerSec }).format(2),
+		group[0].Proxy, speed.format(2), ratio.format(2),
 		figure(func(t transfer) float64 { return t.CPUPerGiB }).format(2), peak.format(1),
 		figure(func(t transfer) float64 { return t.ShadowGiB }).format(2), whole, verdict,
 	}
+}
+
+func transferSpread(group []transfer, f func(transfer) float64) spread {
+	var v []float64
+	for _, t := range group {
+		v = append(v, f(t))
+	}
+	return spreadOf(v)
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // spread is a set of figures reduced to its median and range. The zero value
@@ -145,8 +146,14 @@ func (s *sample) void() string {
 		return "served nothing"
 	case failed > 0:
 		return fmt.Sprintf("failed %d requests", failed)
+	case s.WrongBodies > 0:
+		return fmt.Sprintf("changed %d pieces of bodies", s.WrongBodies)
 	case s.lost() > lostAtMost:
-		return fmt.Sprintf("lost %.1f %% of the copies", s.lost())
+		why := ""
+		if len(s.Lost) > 0 {
+			why = fmt.Sprintf(" (%s)", strings.TrimSuffix(strings.TrimPrefix(fmt.Sprint(s.Lost), "map["), "]"))
+		}
+		return fmt.Sprintf("lost %.1f %% of the copies%s", s.lost(), why)
 	}
 	return ""
 }

@@ -3,10 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"time"
+
+	"github.com/understudy-proxy/understudy/test/load"
 )
 
 // idleConns are connections that made one request each and then fell silent.
@@ -49,5 +53,71 @@ func getOnce(c net.Conn) error {
 func (conns idleConns) close() {
 	for _, c := range conns {
 		_ = c.Close()
+	}
+}
+
+// idle is what a proxy without traffic uses, with open connections.
+type idle struct {
+	Proxy       string  `json:"proxy"`
+	CorePercent float64 `json:"core_percent"` // of one core
+}
+
+// measureIdle lets all chosen programs sit side by side: nothing is going on
+// that they could disturb.
+func (b *bench) measureIdle(ctx context.Context, chosen []contestant) (out []idle, err error) {
+	st, err := openStage(200)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	var sitting []*running
+	for _, c := range chosen {
+		r, err := b.start(ctx, c, st.upstreams(c))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, r.stop()) }()
+		p := b.plan(workloads[0], r.target)
+		p.Duration = b.options.time / 8
+		if _, err := load.RunProcess(ctx, p); err != nil {
+			return nil, err
+		}
+		conns, err := openIdle(ctx, r.target, b.options.conns)
+		if err != nil {
+			return nil, err
+		}
+		defer conns.close()
+		sitting = append(sitting, r)
+	}
+	span := b.options.idle
+	if err := pause(ctx, span/5); err != nil {
+		return nil, err
+	}
+	start, before := time.Now(), make([]time.Duration, len(sitting))
+	for i, r := range sitting {
+		if before[i], err = r.process.RunTime(); err != nil {
+			return nil, err
+		}
+	}
+	if err := pause(ctx, span); err != nil {
+		return nil, err
+	}
+	for i, r := range sitting {
+		ran, err := r.process.RunTime()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, idle{Proxy: r.place.Name, CorePercent: 100 * float64(ran-before[i]) / float64(time.Since(start))})
+	}
+	return out, nil
+}
+
+// pause waits, or returns ctx's error.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }

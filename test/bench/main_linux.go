@@ -169,12 +169,17 @@ func (b *bench) speed(ctx context.Context) error {
 	return publish(b.options.out, r.Markdown(), r)
 }
 
-// sitters are one contestant of each program.
+// sitters are one contestant of each program: the one with most copies.
 func sitters(chosen []contestant) []contestant {
 	var out []contestant
 	for _, c := range chosen {
-		if c.Program != "" && !slices.ContainsFunc(out, func(o contestant) bool { return o.Program == c.Program }) {
+		i := slices.IndexFunc(out, func(o contestant) bool { return o.Program == c.Program })
+		switch {
+		case c.Program == "":
+		case i < 0:
 			out = append(out, c)
+		case c.Percent > out[i].Percent:
+			out[i] = c
 		}
 	}
 	return out

@@ -50,6 +50,11 @@ type sample struct {
 	Live   uint64            `json:"live"`   // requests the primary saw
 	Copies uint64            `json:"copies"` // requests the shadow saw
 	Errors map[string]uint64 `json:"errors"` // as the clients saw them
+	// WrongBodies counts pieces of bodies that reached an upstream changed.
+	WrongBodies uint64 `json:"wrong_bodies"`
+	// Lost says by reason what understudy's own books count as copies dropped
+	// and failed.
+	Lost map[string]float64 `json:"lost,omitempty"`
 	// SameSet: the primary saw exactly the requests that were sent, and the
 	// shadow of a 100 % mirror exactly those too.
 	SameSet bool `json:"same_set"`
@@ -76,7 +81,8 @@ func (b *bench) plan(w workload, target string) load.Plan {
 		AnswerFill: 'p', AnswerBytes: w.Answer,
 	}
 	if w.Open {
-		p.Rate = b.options.rate
+		// Far fewer requests than in closed loop: the tail needs time.
+		p.Rate, p.Duration = b.options.rate, 2*p.Duration
 	}
 	return p
 }
@@ -104,6 +110,10 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 		}
 	}
 
+	lostBefore, err := lostCopies(ctx, r)
+	if err != nil {
+		return s, err
+	}
 	before, err := readUsage(r, st)
 	if err != nil {
 		return s, err
@@ -128,6 +138,11 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	s.Workload, s.Proxy = w.Name, c.Name
 	s.SameSet = primary.IDs == result.Sent && (c.Percent < 100 || shadow.IDs == primary.IDs)
 	s.charge(before, after, result.CPU)
+	lost, err := lostCopies(ctx, r)
+	if err != nil {
+		return s, err
+	}
+	s.Lost = grown(lostBefore, lost)
 	if r.process != nil {
 		m, err := r.process.Memory()
 		if err != nil {
@@ -154,6 +169,7 @@ func newSample(r *load.Result, primary, shadow load.UpstreamStats) sample {
 	return sample{
 		Throughput: r.Throughput, P50Micros: micros(0.5), P99Micros: micros(0.99), P999Micros: micros(0.999),
 		Live: primary.Requests, Copies: shadow.Requests, Errors: r.Errors,
+		WrongBodies: primary.BadBodies + shadow.BadBodies,
 	}
 }
 
@@ -194,69 +210,4 @@ func (s *sample) charge(before, after usage, generator time.Duration) {
 	// Ticks are coarse: what is known may seem more than all there was.
 	s.OtherCPU = max(float64(after.busy-before.busy-known)/all, 0)
 	s.StolenCPU = float64(after.stolen-before.stolen) / all
-}
-
-// idle is what a proxy without traffic uses, with open connections.
-type idle struct {
-	Proxy       string  `json:"proxy"`
-	CorePercent float64 `json:"core_percent"` // of one core
-}
-
-// measureIdle lets all chosen programs sit side by side: nothing is going on
-// that they could disturb.
-func (b *bench) measureIdle(ctx context.Context, chosen []contestant) (out []idle, err error) {
-	st, err := openStage(200)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, st.close()) }()
-	var sitting []*running
-	for _, c := range chosen {
-		r, err := b.start(ctx, c, st.upstreams(c))
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, r.stop()) }()
-		p := b.plan(workloads[0], r.target)
-		p.Duration = b.options.time / 8
-		if _, err := load.RunProcess(ctx, p); err != nil {
-			return nil, err
-		}
-		conns, err := openIdle(ctx, r.target, b.options.conns)
-		if err != nil {
-			return nil, err
-		}
-		defer conns.close()
-		sitting = append(sitting, r)
-	}
-	span := b.options.idle
-	if err := pause(ctx, span/5); err != nil {
-		return nil, err
-	}
-	start, before := time.Now(), make([]time.Duration, len(sitting))
-	for i, r := range sitting {
-		if before[i], err = r.process.RunTime(); err != nil {
-			return nil, err
-		}
-	}
-	if err := pause(ctx, span); err != nil {
-		return nil, err
-	}
-	for i, r := range sitting {
-		ran, err := r.process.RunTime()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, idle{Proxy: r.place.Name, CorePercent: 100 * float64(ran-before[i]) / float64(time.Since(start))})
-	}
-	return out, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

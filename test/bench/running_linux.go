@@ -100,9 +100,9 @@ func openStage(answer int64) (*stage, error) {
 		process **load.UpstreamProcess
 		options load.UpstreamOptions
 	}{
-		{&s.primary, load.UpstreamOptions{AnswerBytes: answer, Fill: 'p', EchoID: true}},
-		{&s.shadow, load.UpstreamOptions{AnswerBytes: answer, Fill: 's'}},
-		{&s.bare, load.UpstreamOptions{NoBody: true}},
+		{&s.primary, load.UpstreamOptions{AnswerBytes: answer, Fill: 'p', EchoID: true, CheckBody: true}},
+		{&s.shadow, load.UpstreamOptions{AnswerBytes: answer, Fill: 's', CheckBody: true}},
+		{&s.bare, load.UpstreamOptions{NoBody: true, CheckBody: true}},
 	} {
 		p, err := load.StartUpstreamProcess(u.options)
 		if err != nil {

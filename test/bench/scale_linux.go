@@ -80,7 +80,7 @@ func (b *bench) connections(ctx context.Context, chosen []contestant) (out []con
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
 	n := min(b.options.idleConns, openFiles()-500)
-	for _, c := range mirrorsOf(chosen) {
+	for _, c := range sitters(chosen) {
 		m, err := b.connectionMemory(ctx, c, st, n)
 		if err != nil {
 			return out, err
@@ -89,13 +89,6 @@ func (b *bench) connections(ctx context.Context, chosen []contestant) (out []con
 		out = append(out, m)
 	}
 	return out, nil
-}
-
-// mirrorsOf picks one contestant of each program, with a mirror if it has one.
-func mirrorsOf(chosen []contestant) []contestant {
-	return slices.DeleteFunc(slices.Clone(chosen), func(c contestant) bool {
-		return !slices.Contains([]string{nginxMirror, haproxyPlain, ours100}, c.Name)
-	})
 }
 
 // openFiles is how many files this process may open; Go has already raised the
