@@ -30,6 +30,23 @@ type Endpoint struct {
 	addrs atomic.Pointer[[]netip.AddrPort] // resolved; empty if the name has none
 	gone  atomic.Bool                      // no longer configured: connections are not pooled again
 
+	// Copies have a health of their own, so that a backend that gets both does
+	// not lose an endpoint for live requests because copies had less patience.
+	live, copies health
+}
+
+// Ejected says whether the endpoint is out of rotation at now, for live
+// requests or for copies, and until when.
+func (e *Endpoint) Ejected(now time.Duration) (until time.Duration, ejected bool) {
+	until = time.Duration(max(e.live.until.Load(), e.copies.until.Load()))
+	return until, until > now
+}
+
+// Failures returns the number of failed calls since start.
+func (e *Endpoint) Failures() uint64 { return e.live.failures.Load() + e.copies.failures.Load() }
+
+// health is what is known of an endpoint from how calls to it ended.
+type health struct {
 	failures  atomic.Uint64 // since start
 	run       atomic.Int32  // consecutive failures
 	ejections atomic.Int32  // consecutive ejections
@@ -40,37 +57,28 @@ type Endpoint struct {
 // ten times the first.
 const maxEjections = 3
 
-// Ejected says whether the endpoint is out of rotation at now, and until when.
-func (e *Endpoint) Ejected(now time.Duration) (until time.Duration, ejected bool) {
-	until = time.Duration(e.until.Load())
-	return until, until > now
-}
-
-// Failures returns the number of failed calls since start.
-func (e *Endpoint) Failures() uint64 { return e.failures.Load() }
-
 // succeeded notes an answer, whatever its status. It writes only if there was
 // a failure before, so that a healthy endpoint's cache line is not fought for.
-func (e *Endpoint) succeeded() {
-	if e.run.Load() != 0 || e.until.Load() != 0 {
-		e.run.Store(0)
-		e.ejections.Store(0)
-		e.until.Store(0)
+func (h *health) succeeded() {
+	if h.run.Load() != 0 || h.until.Load() != 0 {
+		h.run.Store(0)
+		h.ejections.Store(0)
+		h.until.Store(0)
 	}
 }
 
-// failed notes that the endpoint could not be reached or broke off, and ejects
-// it when that happened too often in a row. After an ejection the endpoint
-// gets requests again; the first failure then ejects it for twice as long.
-func (e *Endpoint) failed(now time.Duration) {
-	e.failures.Add(1)
-	health := e.Backend.def.Load().Health
-	if health.Failures < 0 {
+// failed notes that e could not be reached or broke off, and ejects it when
+// that happened too often in a row. After an ejection the endpoint gets
+// requests again; the first failure then ejects it for twice as long.
+func (h *health) failed(e *Endpoint, now time.Duration) {
+	h.failures.Add(1)
+	limits := e.Backend.def.Load().Health
+	if limits.Failures < 0 {
 		return
 	}
-	if int(e.run.Add(1)) < health.Failures || time.Duration(e.until.Load()) > now {
+	if int(h.run.Add(1)) < limits.Failures || time.Duration(h.until.Load()) > now {
 		return
 	}
-	times := e.ejections.Add(1)
-	e.until.Store(int64(now + time.Duration(health.Eject)<<min(times-1, maxEjections)))
+	times := h.ejections.Add(1)
+	h.until.Store(int64(now + time.Duration(limits.Eject)<<min(times-1, maxEjections)))
 }

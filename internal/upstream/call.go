@@ -55,9 +55,10 @@ type Caller interface {
 type Failure struct {
 	Reason traffic.Reason // FailConnect, FailTimeout, FailReset, FailProtocol or FailTLS
 	Detail string         // for people
-	// Stale says that a pooled connection was found closed before a byte of
-	// the answer was read: the server may have closed it without seeing the
-	// request.
+	// Stale says that the reason lay before the call: a pooled connection was
+	// found closed before a byte of the answer was read, or another call in front
+	// of this one broke it. The server may not have seen the request, and nothing
+	// is held against it.
 	Stale bool
 	// Unsent says that no byte of the request was taken by a socket.
 	Unsent bool
@@ -86,17 +87,15 @@ func (c *Call) Flush() {
 // Pause stops reading the answer until Resume, so that whoever takes the
 // answer can catch up.
 func (c *Call) Pause() {
-	if c.conn != nil && !c.conn.paused {
-		c.conn.paused = true
-		c.conn.conn.WantRead(false)
+	if c.conn != nil {
+		c.conn.pause(true)
 	}
 }
 
 // Resume goes on reading after Pause.
 func (c *Call) Resume() {
 	if c.conn != nil && c.conn.paused {
-		c.conn.paused = false
-		c.conn.conn.WantRead(true)
+		c.conn.pause(false)
 		c.client().Loop.AfterEvent((*connResumed)(c.conn))
 	}
 }
@@ -113,8 +112,8 @@ func (c *Call) CloseWrite() {
 }
 
 // Cancel ends the call without another word to its caller, and its connection
-// unless nothing of it was sent. Out is emptied. It does nothing if the call is
-// over.
+// unless that is open and nothing of the call was sent. Out is emptied. It does
+// nothing else if the call is over.
 func (c *Call) Cancel() {
 	if c.conn != nil {
 		c.conn.cancel(c)
@@ -126,7 +125,7 @@ func (c *Call) Cancel() {
 // that ran out of patience.
 func (c *Call) Fail() {
 	if c.endpoint != nil && c.conn != nil {
-		c.endpoint.failed(c.client().Loop.Now())
+		c.client().health(c.endpoint).failed(c.endpoint, c.client().Loop.Now())
 	}
 	c.Cancel()
 }

@@ -20,7 +20,8 @@ type Client struct {
 	Limits http1.Limits // of the heads of answers
 
 	// Late writes at the end of a loop's pass instead of after the event, so
-	// that what belongs to live requests goes first. For copies.
+	// that what belongs to live requests goes first. It is for copies, for which
+	// the health of endpoints is kept apart.
 	Late bool
 	// Depth is how many calls may be on their way on one connection. Zero and
 	// one mean that each waits for the one before.
@@ -77,7 +78,7 @@ func (cl *Client) Pick(b *Backend, avoid *Endpoint) *Endpoint {
 	for range all {
 		cl.turns[b.id]++
 		e := all[cl.turns[b.id]%uint(len(all))]
-		if _, ejected := e.Ejected(now); ejected || e == avoid {
+		if time.Duration(cl.health(e).until.Load()) > now || e == avoid {
 			continue
 		}
 		if !least {
@@ -92,6 +93,14 @@ func (cl *Client) Pick(b *Backend, avoid *Endpoint) *Endpoint {
 		best = all[cl.turns[b.id]%uint(len(all))]
 	}
 	return best
+}
+
+// health returns what calls of this kind have shown of e.
+func (cl *Client) health(e *Endpoint) *health {
+	if cl.Late {
+		return &e.copies
+	}
+	return &e.live
 }
 
 func (cl *Client) pool(e *Endpoint) *pool {
@@ -137,20 +146,26 @@ func (p *pool) take(call *Call) *Conn {
 		return nil
 	}
 	c := p.idle[last]
+	p.idle[last] = nil
 	p.idle = p.idle[:last]
 	c.place = nowhere
 	return c
 }
 
 // CloseIdle closes the pooled connections of endpoints that are no longer
-// configured, or all.
+// configured, and forgets such endpoints once nothing is on its way to them; or
+// closes all pooled connections.
 func (cl *Client) CloseIdle(all bool) {
 	for i := range cl.pools {
 		p := &cl.pools[i]
+		if p.endpoint == nil || !all && !p.endpoint.gone.Load() {
+			continue
+		}
 		for j := len(p.idle) - 1; j >= 0; j-- {
-			if c := p.idle[j]; all || c.endpoint.gone.Load() {
-				c.close()
-			}
+			p.idle[j].close()
+		}
+		if p.inFlight == 0 && p.endpoint.gone.Load() {
+			*p = pool{}
 		}
 	}
 }

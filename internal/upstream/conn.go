@@ -49,6 +49,8 @@ type Conn struct {
 	inBody     bool
 	tunnel     bool
 	closeWrite bool
+	served     bool // an answer was read whole
+	deaf       bool // the other side takes no more bytes
 	lastCall   bool // close after the calls on it
 }
 
@@ -123,6 +125,10 @@ func (c *Conn) flushSoon() {
 // no more.
 func (c *Conn) flush() {
 	c.dirty = false
+	if c.deaf {
+		c.discard()
+		return
+	}
 	for !c.closed && !c.connecting {
 		v := c.gather()
 		if len(v) == 0 {
@@ -135,7 +141,7 @@ func (c *Conn) flush() {
 		}
 		n, err := c.write(v)
 		if err != nil && !errors.Is(err, loop.ErrAgain) {
-			c.deaf(err)
+			c.deafen(err)
 			return
 		}
 		full := n < total(v)
@@ -147,23 +153,33 @@ func (c *Conn) flush() {
 	}
 }
 
-// deaf goes on when the other side takes no more bytes. It may have answered
+// deafen goes on when the other side takes no more bytes. It may have answered
 // before it closed, as servers do that refuse a long body, so what it said is
-// read before the connection is given up.
-func (c *Conn) deaf(err error) {
-	call := c.calls[c.sent]
-	call.Out.Reset()
-	c.lastCall = true
+// read before the connection is given up. Reading comes to an end by itself: a
+// connection that cannot be written to does not stay open.
+func (c *Conn) deafen(err error) {
+	c.deaf, c.lastCall = true, true
 	c.wantWrite(false)
 	c.setPlace()
-	call.started = true
-	call.User.Sent(call, 0)
-	if c.closed || c.paused {
+	if !c.calls[0].started {
+		c.broken(err) // it has not been asked anything
 		return
 	}
-	before := call.answered
-	if c.read(); !c.closed && call.answered == before {
-		c.broken(err)
+	c.discard()
+	if !c.closed && !c.paused {
+		c.read()
+	}
+}
+
+// discard throws away the rest of the call that the other side stopped taking,
+// so that its caller goes on. Calls behind it keep theirs, to be sent elsewhere.
+func (c *Conn) discard() {
+	for _, call := range c.calls[c.sent:] {
+		if call.started && call.Out.Len() > 0 {
+			call.Out.Reset()
+			call.User.Sent(call, 0)
+			return
+		}
 	}
 }
 
@@ -226,14 +242,15 @@ func (c *Conn) OnReady(_ *loop.Conn, r loop.Ready) {
 		c.connected(r)
 		return
 	}
-	if r&loop.Readable != 0 || r&loop.Hangup != 0 {
+	// A caller that has paused gets what came before a reset when it goes on.
+	if r&loop.Readable != 0 || r&loop.Hangup != 0 && !c.paused {
 		c.read()
 	}
 	if c.closed {
 		return
 	}
-	if r&loop.Hangup != 0 && (c.paused || len(c.calls) == 0) {
-		c.broken(c.conn.Err())
+	if r&loop.Hangup != 0 && len(c.calls) == 0 {
+		c.close()
 		return
 	}
 	if r&loop.Writable != 0 && c.writing {
@@ -256,11 +273,8 @@ func (c *Conn) connected(r loop.Ready) {
 	}
 	c.connecting = false
 	c.client.Loop.Disarm(&c.timer)
-	if len(c.calls) == 0 {
-		c.rest()
-		return
-	}
-	c.flush()
+	c.conn.WantRead(!c.paused)
+	c.flushSoon()
 }
 
 // read takes what the socket has, once: a loop comes back for more.
@@ -304,6 +318,11 @@ func (c *Conn) consume(p []byte, b *spool.Buffer) (used int) {
 	for used < len(p) && !c.closed && !c.paused {
 		if len(c.calls) == 0 {
 			c.close() // nobody asked
+			break
+		}
+		if !c.calls[0].started {
+			// The answer to a request that has not been sent is somebody else's.
+			c.fail(Failure{Reason: traffic.FailProtocol, Detail: "an answer came before the request was sent", Stale: c.served})
 			break
 		}
 		c.calls[0].answered = true
@@ -380,32 +399,35 @@ func (c *Conn) finish() {
 	call := c.calls[0]
 	whole := call.Whole && call.Out.Len() == 0
 	c.lastCall = c.lastCall || !whole || c.tunnel || c.body.UntilClose() || !c.resp.KeepAlive() || c.endpoint.gone.Load()
-	trailer := c.body.Trailer()
 	c.remove(0)
-	c.inBody, c.tunnel = false, false
-	c.endpoint.succeeded()
-	if !c.lastCall {
-		c.resp.Reset()
-		if len(c.calls) == 0 {
-			c.rest()
-		}
-		c.setPlace()
-		call.User.End(call, trailer, Failure{})
+	c.inBody, c.tunnel, c.served = false, false, true
+	c.client.health(c.endpoint).succeeded()
+	// The caller may send its next call from within End, here or elsewhere.
+	c.rest()
+	call.User.End(call, c.body.Trailer(), Failure{})
+	if c.lastCall {
+		c.failAll(Failure{Reason: traffic.FailReset, Detail: "the connection was closed after an earlier answer", Stale: true})
 		return
 	}
-	call.User.End(call, trailer, Failure{})
-	c.failAll(Failure{Reason: traffic.FailReset, Detail: "the connection was closed after an earlier answer", Stale: true})
+	c.resp.Reset()
 }
 
-// rest pools a connection that has nothing to do.
+// rest puts the connection where it belongs after a call has left it.
 func (c *Conn) rest() {
-	c.client.Loop.Arm(&c.timer, limit(c.endpoint.Backend.def.Load().IdleTimeout))
+	if len(c.calls) == 0 && !c.lastCall {
+		c.client.Loop.Arm(&c.timer, limit(c.endpoint.Backend.def.Load().IdleTimeout))
+	}
+	c.setPlace()
 }
 
-// remove takes calls[i] off the connection.
+// remove takes calls[i] off the connection. What the first call has paused goes
+// on for the next.
 func (c *Conn) remove(i int) {
 	call := c.calls[i]
 	call.conn = nil
+	if i == 0 {
+		c.pause(false)
+	}
 	copy(c.calls[i:], c.calls[i+1:])
 	c.calls[len(c.calls)-1] = nil
 	c.calls = c.calls[:len(c.calls)-1]
@@ -413,6 +435,17 @@ func (c *Conn) remove(i int) {
 		c.sent--
 	}
 	c.client.pool(c.endpoint).inFlight--
+}
+
+// pause stops reading, or lets it go on.
+func (c *Conn) pause(on bool) {
+	if c.paused == on {
+		return
+	}
+	c.paused = on
+	if c.conn != nil {
+		c.conn.WantRead(!on)
+	}
 }
 
 // setPlace puts the connection on the list of its pool where it belongs.
@@ -459,21 +492,23 @@ func (c *Conn) broken(err error) {
 		return
 	}
 	first := c.calls[0]
-	c.fail(Failure{Reason: traffic.FailReset, Detail: detail, Stale: first.Reused && !first.answered})
+	c.fail(Failure{Reason: traffic.FailReset, Detail: detail, Stale: (first.Reused || c.served) && !first.answered})
 }
 
 // fail ends all calls and the connection. The first call has f; those behind
-// it were in its way.
+// it were in its way. A tunnel that breaks says nothing about the endpoint:
+// both ends of one often just go away.
 func (c *Conn) fail(f Failure) {
 	if c.closed {
 		return
 	}
-	if !f.Stale {
-		c.endpoint.failed(c.client.Loop.Now())
+	if !f.Stale && !c.tunnel {
+		c.client.health(c.endpoint).failed(c.endpoint, c.client.Loop.Now())
 	}
 	c.failAll(f)
 }
 
+// failAll closes the connection and ends all calls, the first one with f.
 func (c *Conn) failAll(f Failure) {
 	c.lastCall = true
 	c.close()
@@ -482,19 +517,25 @@ func (c *Conn) failAll(f Failure) {
 		c.remove(0)
 		f.Unsent = !call.started
 		call.User.End(call, nil, f)
+		// Nobody could connect; but what happened to an answer happened to one.
+		f.Stale = f.Stale || f.Reason != traffic.FailConnect
 	}
 }
 
 // cancel takes call off the connection, which must be closed if any byte of
 // the call was sent: the other side would take the next request for its body.
 func (c *Conn) cancel(call *Call) {
-	i := slices.Index(c.calls, call)
-	c.remove(i)
-	if !call.started && i > 0 {
-		c.setPlace()
-		return
+	c.remove(slices.Index(c.calls, call))
+	idle := len(c.calls) == 0
+	switch {
+	case c.closed:
+	case call.started:
+		c.failAll(Failure{Reason: traffic.FailReset, Detail: "an earlier request on the connection was given up", Stale: true})
+	case idle && (c.connecting || c.lastCall || c.endpoint.gone.Load()):
+		c.close()
+	default:
+		c.rest()
 	}
-	c.failAll(Failure{Reason: traffic.FailReset, Detail: "an earlier request on the connection was given up"})
 }
 
 // close closes the socket and leaves the pool. Calls that are still on the

@@ -49,59 +49,69 @@ func (r *Registry) Close() {
 
 // Update makes defs the backends in force. Endpoints that stay keep their
 // health and connections. It waits for the names of new endpoints, each for at
-// most a few seconds; one that has no address is logged, and calls to it fail
-// as refused connections do until it has.
+// most a few seconds, while what was in force stays so; one that has no address
+// is logged, and calls to it fail as refused connections do until it has.
 func (r *Registry) Update(defs []config.Backend) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	backends := map[string]*Backend{}
+	next := map[*Backend][]*Endpoint{}
 	var fresh []*Endpoint
-	named := map[string]bool{}
 	for i := range defs {
 		def := &defs[i]
-		named[def.Name] = true
 		b := r.backends[def.Name]
 		if b == nil {
 			b = &Backend{Name: def.Name, id: r.nextID}
+			b.def.Store(def)
 			b.endpoints.Store(&[]*Endpoint{})
 			r.nextID++
-			r.backends[def.Name] = b
 		}
-		b.def.Store(def)
-		fresh = append(fresh, r.setEndpoints(b, def.Endpoints)...)
-	}
-	for name, b := range r.backends {
-		if !named[name] {
-			retire(b.Endpoints())
-			delete(r.backends, name)
-		}
+		backends[def.Name] = b
+		var added []*Endpoint
+		next[b], added = r.match(b, def.Endpoints)
+		fresh = append(fresh, added...)
 	}
 	r.resolve(context.Background(), fresh)
+	for i := range defs {
+		b := backends[defs[i].Name]
+		b.def.Store(&defs[i])
+		endpoints := next[b]
+		retire(b.Endpoints(), endpoints)
+		b.endpoints.Store(&endpoints)
+	}
+	for name, b := range r.backends {
+		if backends[name] == nil {
+			retire(b.Endpoints(), nil)
+		}
+	}
+	r.backends = backends
 }
 
-// setEndpoints gives b the endpoints at addresses and returns the new ones.
-func (r *Registry) setEndpoints(b *Backend, addresses []string) (fresh []*Endpoint) {
+// match returns an endpoint of b for each address, and those of them that are
+// new.
+func (r *Registry) match(b *Backend, addresses []string) (endpoints, fresh []*Endpoint) {
 	old := b.Endpoints()
-	next := make([]*Endpoint, 0, len(addresses))
 	for _, address := range addresses {
 		i := slices.IndexFunc(old, func(e *Endpoint) bool { return e.Address == address })
 		if i >= 0 {
-			next = append(next, old[i])
+			endpoints = append(endpoints, old[i])
 			continue
 		}
 		e := &Endpoint{Backend: b, Address: address, id: r.nextEndID}
 		e.addrs.Store(&[]netip.AddrPort{})
 		r.nextEndID++
-		next = append(next, e)
+		endpoints = append(endpoints, e)
 		fresh = append(fresh, e)
 	}
-	b.endpoints.Store(&next)
-	retire(slices.DeleteFunc(slices.Clone(old), func(e *Endpoint) bool { return slices.Contains(next, e) }))
-	return fresh
+	return endpoints, fresh
 }
 
-func retire(endpoints []*Endpoint) {
+// retire marks those of the endpoints that are not in keep as gone.
+func retire(endpoints, keep []*Endpoint) {
 	for _, e := range endpoints {
-		e.gone.Store(true)
+		if !slices.Contains(keep, e) {
+			e.gone.Store(true)
+		}
 	}
 }
 
