@@ -29,8 +29,8 @@ func newCmdCheck(s *Streams, runF func(*checkOptions) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Validate a configuration, and explain what it does with a request",
-		Long: `Validate a configuration file: every problem is printed, with its line. Without a
-problem the rules are listed.
+		Long: `Validate a configuration file: every problem is printed, with its line. Without
+a problem the rules are listed.
 
 With --request the command explains which rule matches and why others do not,
 where the request goes, and for each mirror whether and why it is copied, and

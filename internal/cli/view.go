@@ -17,10 +17,14 @@ import (
 type view struct {
 	now    *admin.Status
 	before *admin.Status // nil = show everything since the start
+	lost   error         // why there is nothing newer than now
 }
 
 // headline is who serves, since when, and how.
 func (v view) headline() string {
+	if v.lost != nil {
+		return v.lost.Error()
+	}
 	s := v.now
 	state := "ready"
 	switch {
@@ -184,7 +188,7 @@ func (v view) withRate(columns []string, behind string) []string {
 
 func (v view) rate(now, before uint64) string {
 	seconds := v.now.Time.Sub(v.before.Time).Seconds()
-	if seconds <= 0 || now < before {
+	if seconds <= 0 {
 		return "-"
 	}
 	return strconv.FormatFloat(float64(now-before)/seconds, 'f', 1, 64)

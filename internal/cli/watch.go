@@ -41,19 +41,19 @@ func watch(ctx context.Context, o *watchOptions) error {
 	}
 	tick := time.NewTicker(o.every)
 	defer tick.Stop()
-	var before *admin.Status
+	var last *admin.Status
 	for {
-		now, err := o.ask(ctx)
+		v, err := o.look(ctx, last)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := show(view{now: now, before: before}); err != nil {
+		if err := show(v); err != nil {
 			return err
 		}
-		before = now
+		last = v.now
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -62,9 +62,38 @@ func watch(ctx context.Context, o *watchOptions) error {
 	}
 }
 
-func (o *watchOptions) printJSON(v view) error { return json.NewEncoder(o.streams.Out).Encode(v.now) }
+// look asks for a status to show beside the last one. A proxy that has answered
+// once may be gone for a moment, when another takes over; the counts of that one
+// begin anew.
+func (o *watchOptions) look(ctx context.Context, last *admin.Status) (view, error) {
+	now, err := o.ask(ctx)
+	switch {
+	case err != nil && last == nil:
+		return view{}, err
+	case err != nil:
+		return view{now: last, lost: err}, nil
+	case last != nil && !last.Started.Equal(now.Started):
+		last = nil
+	}
+	return view{now: now, before: last}, nil
+}
+
+func (o *watchOptions) printJSON(v view) error {
+	if v.lost != nil {
+		return o.printLost(v)
+	}
+	return json.NewEncoder(o.streams.Out).Encode(v.now)
+}
+
+func (o *watchOptions) printLost(v view) error {
+	_, err := fmt.Fprintln(o.streams.Err, v.lost)
+	return err
+}
 
 func (o *watchOptions) printLine(v view) error {
+	if v.lost != nil {
+		return o.printLost(v)
+	}
 	if v.before == nil {
 		return nil // nothing has happened between two looks yet
 	}
