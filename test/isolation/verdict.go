@@ -27,7 +27,7 @@ type targets struct {
 // (32 MiB), and as much again for connections to shadows and for what a garbage
 // collector has not collected yet.
 func defaultTargets() targets {
-	return targets{Throughput: 0.95, P99: 1.10, Stall: 0.25, Memory: 64 << 20, UploadFactor: 5, UploadSlack: 250 * time.Millisecond}
+	return targets{Throughput: 0.95, P99: 1.10, Stall: 0.1, Memory: 64 << 20, UploadFactor: 5, UploadSlack: 500 * time.Millisecond}
 }
 
 // verdict is what is wrong with a cell. Both lists empty: nothing.

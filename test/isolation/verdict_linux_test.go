@@ -52,7 +52,7 @@ func TestJudge(t *testing.T) {
 		},
 		"not one answer": {
 			func(c *cell) { c.Bad.Rounds = []round{{P99: 10 * time.Millisecond}} },
-			verdict{Hard: []string{"bad: a round without one answer", "clients wait: throughput 0.000 < 0.25"}},
+			verdict{Hard: []string{"bad: a round without one answer", "clients wait: throughput 0.000 < 0.10"}},
 		},
 		"the proxy died":   {func(c *cell) { c.Bad.Ended = "it said" }, verdict{Hard: []string{"bad: it said"}}},
 		"books unsound":    {func(c *cell) { c.Healthy.Unsound = []string{"books of r/m: lost"} }, verdict{Hard: []string{"healthy: books of r/m: lost"}}},
@@ -63,15 +63,15 @@ func TestJudge(t *testing.T) {
 		"memory when well": {func(c *cell) { c.Healthy.Peak = 900 << 20 }, verdict{}},
 		"uploads within bound": {
 			func(c *cell) {
-				c.Uploads = &uploads{Healthy: times{40 * time.Millisecond, 900 * time.Millisecond}, Bad: times{40 * time.Millisecond, 450 * time.Millisecond}}
+				c.Uploads = &uploads{Healthy: times{40 * time.Millisecond, 900 * time.Millisecond}, Bad: times{40 * time.Millisecond, 700 * time.Millisecond}}
 			},
 			verdict{},
 		},
 		"one upload waits for the shadow": {
 			func(c *cell) {
-				c.Uploads = &uploads{Healthy: times{40 * time.Millisecond, 900 * time.Millisecond}, Bad: times{40 * time.Millisecond, 451 * time.Millisecond}}
+				c.Uploads = &uploads{Healthy: times{40 * time.Millisecond, 900 * time.Millisecond}, Bad: times{40 * time.Millisecond, 701 * time.Millisecond}}
 			},
-			verdict{Hard: []string{"one upload took 451ms, 40ms with the healthy shadow"}},
+			verdict{Hard: []string{"one upload took 701ms, 40ms with the healthy shadow"}},
 		},
 		"single uploads fail": {
 			func(c *cell) { c.Uploads = &uploads{Errors: 2} },
@@ -83,12 +83,12 @@ func TestJudge(t *testing.T) {
 			verdict{Soft: []string{"throughput 0.94 < 0.95"}},
 		},
 		"throughput that noise may explain": {
-			func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 250, P99: 10 * time.Millisecond}} },
-			verdict{Soft: []string{"throughput 0.25 < 0.95"}},
+			func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 100, P99: 10 * time.Millisecond}} },
+			verdict{Soft: []string{"throughput 0.10 < 0.95"}},
 		},
 		"clients wait for the shadow": {
-			func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 249, P99: 10 * time.Millisecond}} },
-			verdict{Hard: []string{"clients wait: throughput 0.249 < 0.25"}},
+			func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 99, P99: 10 * time.Millisecond}} },
+			verdict{Hard: []string{"clients wait: throughput 0.099 < 0.10"}},
 		},
 		"p99 at its target": {func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 1000, P99: 11 * time.Millisecond}} }, verdict{}},
 		"p99 above it": {
