@@ -29,8 +29,9 @@ func compareHostnames(a, b hostname) int {
 
 func (b *hostsBuilder) build() *hosts {
 	h := &hosts{exact: make(map[string]*paths), wildcard: make(map[string]*paths)}
+	names := make(interned)
 	for name, definitions := range b.byHost {
-		p := newPaths(definitions)
+		p := newPaths(definitions, names)
 		switch {
 		case name == hostname{}:
 			h.any = p
@@ -43,17 +44,29 @@ func (b *hostsBuilder) build() *hosts {
 	return h
 }
 
+// interned holds one copy of each path element, so that those of many rules
+// are in the cache.
+type interned map[string]string
+
+func (in interned) of(s string) string {
+	if same, ok := in[s]; ok {
+		return same
+	}
+	in[s] = s
+	return s
+}
+
 // newPaths sorts matches by precedence and files each under its path.
-func newPaths(definitions []*definition) *paths {
+func newPaths(definitions []*definition, names interned) *paths {
 	slices.SortFunc(definitions, byPrecedence)
-	p := new(paths)
+	p := &paths{entries: make([]entry, len(definitions))}
 	exact := make(map[string][]*entry)
 	prefix := make(map[*node][]*entry)
 	regexps := make(map[string][]*entry)
 	var patterns []string // in order of their best rank
 	for rank, d := range definitions {
-		e := &entry{rank: rank, rule: d.rule, index: d.index, matcher: d.matcher}
-		p.entries = append(p.entries, e)
+		e := &p.entries[rank]
+		*e = newEntry(rank, d)
 		value := d.matcher.path.value
 		switch d.matcher.path.kind {
 		case config.PathExact:
@@ -64,7 +77,7 @@ func newPaths(definitions []*definition) *paths {
 			}
 			regexps[value] = append(regexps[value], e)
 		default:
-			n := p.root.descend(value)
+			n := p.root.descend(value, names)
 			prefix[n] = append(prefix[n], e)
 		}
 	}
@@ -72,13 +85,14 @@ func newPaths(definitions []*definition) *paths {
 		p.exact = make(map[string]*list, len(exact))
 	}
 	for value, entries := range exact {
-		p.exact[value] = newList(entries, nil)
+		l := newList(entries, nil)
+		p.exact[value] = &l
 	}
 	for n, entries := range prefix {
 		n.prefix = newList(entries, nil)
 	}
 	for _, value := range patterns {
-		n := p.root.descend(fixedFolder(value))
+		n := p.root.descend(fixedFolder(value), names)
 		entries := regexps[value]
 		n.patterns = append(n.patterns, &pattern{test: entries[0].matcher.path, list: newList(entries, nil)})
 	}
@@ -86,25 +100,46 @@ func newPaths(definitions []*definition) *paths {
 	return p
 }
 
+func newEntry(rank int, d *definition) entry {
+	m := d.matcher
+	e := entry{
+		rank: rank, rule: d.rule, matched: Matched{Index: d.index}, matcher: m,
+		free: len(m.methods) == 0 && len(m.values) == 0 && len(m.sources) == 0,
+	}
+	if m.path.kind == config.PathPrefix {
+		e.matched.Prefix = m.path.value
+	}
+	return e
+}
+
 // descend is the node for a path, made if need be. A slash at the end does not
 // matter.
-func (n *node) descend(path string) *node {
+func (n *node) descend(path string, names interned) *node {
 	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
 	if path == "" {
 		return n
 	}
 	for element := range strings.SplitSeq(path, "/") {
-		child := n.children[element]
+		child := n.child([]byte(element))
 		if child == nil {
-			child = &node{parent: n}
-			if n.children == nil {
-				n.children = make(map[string]*node)
-			}
-			n.children[element] = child
+			child = &node{name: names.of(element), parent: n}
+			n.adopt(child)
 		}
 		n = child
 	}
 	return n
+}
+
+func (n *node) adopt(child *node) {
+	switch {
+	case n.children != nil:
+		n.children[child.name] = child
+	case n.only != nil:
+		n.children = map[string]*node{n.only.name: n.only, child.name: child}
+		n.only = nil
+	default:
+		n.only = child
+	}
 }
 
 // fewEntries are tried one after the other: looking up a value costs more.
@@ -112,10 +147,12 @@ const fewEntries = 8
 
 // newList makes a list of entries, which are in order of precedence and not
 // empty. Used are the values that led to it.
-func newList(entries []*entry, used []valueName) *list {
-	l := &list{rank: entries[0].rank}
+func newList(entries []*entry, used []valueName) list {
+	l := list{rank: entries[0].rank}
 	if len(entries) <= fewEntries {
-		l.plain = entries
+		for _, e := range entries {
+			l.plain = append(l.plain, *e)
+		}
 		return l
 	}
 	// An entry is filed under the value that most of the others need too, so
@@ -132,7 +169,7 @@ func newList(entries []*entry, used []valueName) *list {
 	for _, e := range entries {
 		t := commonest(e.matcher, needs, used)
 		if t == nil || needs[t.valueName] <= fewEntries/2 {
-			l.plain = append(l.plain, e)
+			l.plain = append(l.plain, *e)
 			continue
 		}
 		if byValue[t.valueName] == nil {
@@ -152,7 +189,7 @@ func newKeyed(name valueName, values map[string][]*entry, used []valueName) keye
 	used = append(slices.Clone(used), name)
 	for value, entries := range values {
 		l := newList(entries, used)
-		k.lists[value] = l
+		k.lists[value] = &l
 		if k.rank < 0 || l.rank < k.rank {
 			k.rank = l.rank
 		}

@@ -21,10 +21,11 @@ func (t *Table) Explain(r *Request) []Step {
 	seen := make(map[*Rule]bool)
 	if r.Listener >= 0 && r.Listener < len(t.listeners) {
 		for _, p := range t.listeners[r.Listener].candidates(r) {
-			for _, e := range p.entries {
+			for i := range p.entries {
+				e := &p.entries[i]
 				seen[e.rule] = true
 				reason := e.matcher.Explain(r)
-				steps = append(steps, Step{Rule: e.rule, Match: e.index, Matched: reason == "", Reason: reason})
+				steps = append(steps, Step{Rule: e.rule, Match: e.matched.Index, Matched: reason == "", Reason: reason})
 				if reason == "" {
 					return steps
 				}

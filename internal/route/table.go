@@ -1,10 +1,6 @@
 package route
 
-import (
-	"bytes"
-
-	"github.com/understudy-proxy/understudy/internal/config"
-)
+import "bytes"
 
 // hosts holds the rules of one listener by hostname.
 type hosts struct {
@@ -15,41 +11,46 @@ type hosts struct {
 
 // paths holds the rules of one hostname by path.
 type paths struct {
-	entries  []*entry         // all, in order of precedence
+	entries  []entry          // all, in order of precedence
 	exact    map[string]*list // nil if empty, which saves a look-up
 	root     node
 	patterns bool // there are regular expressions below root
 }
 
 // node is one path in a tree of path elements. Its cost is paid by depth of
-// the configuration, not by the length of a request's path.
+// the configuration, not by the length of a request's path. In a large table
+// every step to other memory is a cache miss, which is what matching costs; so
+// nodes, lists and entries hold by value what they can.
 type node struct {
+	name     string // the last element
 	parent   *node
-	children map[string]*node
-	prefix   *list      // rules for this prefix; may be nil
-	patterns []*pattern // rules whose regular expression begins with this path, best rank first
+	only     *node            // the child, if there is just one
+	children map[string]*node // by name, if there are several
+	prefix   list             // rules for this prefix
+	patterns []*pattern       // rules whose regular expression begins with this path, best rank first
 }
 
 // pattern holds the rules that share one regular expression.
 type pattern struct {
 	test pathTest
-	list *list
+	list list
 }
 
 // entry is one match of one rule.
 type entry struct {
 	rank    int // place in paths.entries: of several that match, the lowest wins
 	rule    *Rule
-	index   int // of the match in the rule
+	matched Matched
+	free    bool // there are no conditions but the path
 	matcher *Matcher
 }
 
 // list holds entries for one path, so that those which need a certain value
 // are found by it.
 type list struct {
-	rank  int      // lowest of all
-	plain []*entry // tried one after the other, in order
+	plain []entry // tried one after the other, in order
 	keyed []keyed
+	rank  int // lowest of all
 }
 
 // keyed holds entries that need a named value to be exactly something.
@@ -73,10 +74,7 @@ func (t *Table) Match(r *Request) *Rule {
 	if e == nil {
 		return nil
 	}
-	r.Matched = Matched{Index: e.index}
-	if e.matcher.path.kind == config.PathPrefix {
-		r.Matched.Prefix = e.matcher.path.value
-	}
+	r.Matched = e.matched
 	return e.rule
 }
 
@@ -138,27 +136,25 @@ func (p *paths) find(r *Request, path []byte) *entry {
 
 // walk is the last node on the way along path's elements.
 func (n *node) walk(path []byte) *node {
-	if len(path) == 0 || path[0] != '/' {
-		return n
-	}
-	for len(n.children) > 0 {
-		path = path[1:]
-		end := bytes.IndexByte(path, '/')
-		element := path
-		if end >= 0 {
-			element = path[:end]
+	for len(path) > 0 && path[0] == '/' {
+		element := path[1:]
+		if end := bytes.IndexByte(element, '/'); end >= 0 {
+			element = element[:end]
 		}
-		child := n.children[string(element)]
+		child := n.child(element)
 		if child == nil {
 			return n
 		}
-		n = child
-		if end < 0 {
-			return n
-		}
-		path = path[end:]
+		n, path = child, path[1+len(element):]
 	}
 	return n
+}
+
+func (n *node) child(element []byte) *node {
+	if n.only != nil && string(element) == n.only.name {
+		return n.only
+	}
+	return n.children[string(element)]
 }
 
 // findPattern is best, or a better entry among n's patterns.
@@ -188,11 +184,12 @@ func (l *list) find(r *Request, best *entry) *entry {
 			best = k.lists[string(value)].find(r, best)
 		}
 	}
-	for _, e := range l.plain {
+	for i := range l.plain {
+		e := &l.plain[i]
 		if best != nil && e.rank > best.rank {
 			return best
 		}
-		if e.matcher.rest(r) {
+		if e.free || e.matcher.rest(r) {
 			return e
 		}
 	}
