@@ -56,6 +56,7 @@ func BenchmarkEcho(b *testing.B) {
 	servers := map[string]func(b *testing.B) netip.AddrPort{"net": goroutines}
 	for d := range drivers {
 		servers[string(d)] = func(b *testing.B) netip.AddrPort {
+			b.Helper()
 			g := open(b, 1, d)
 			g.Accept([]*Loop{running(b, d)}, echoes)
 			return g.Addr()
@@ -72,6 +73,7 @@ func BenchmarkEcho(b *testing.B) {
 
 // goroutines is an echo as the net package suggests it.
 func goroutines(b *testing.B) netip.AddrPort {
+	b.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -100,6 +102,7 @@ func goroutines(b *testing.B) netip.AddrPort {
 }
 
 func call(b *testing.B, addr netip.AddrPort, conns int) {
+	b.Helper()
 	l := running(b, DefaultDriver())
 	done := make(chan struct{})
 	left := b.N

@@ -353,7 +353,8 @@ func TestHandlerThatClosesOthersInTheSameBatch(t *testing.T) {
 }
 
 func TestDialledConnectionIsWritableWhenConnected(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -419,7 +420,8 @@ func refusing(t testing.TB) netip.AddrPort {
 }
 
 func TestRefusedDialHangsUpWithTheReason(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		why := make(chan error, 1)
 		on(t, l, func() {
@@ -441,7 +443,8 @@ func TestRefusedDialHangsUpWithTheReason(t *testing.T) {
 }
 
 func TestDialOfNothingFails(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		why := make(chan error, 1)
 		on(t, l, func() {
@@ -459,7 +462,8 @@ func TestDialOfNothingFails(t *testing.T) {
 }
 
 func TestConnectionClosedWhileConnectingIsNeverHeardOfAgain(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -483,7 +487,8 @@ func TestConnectionClosedWhileConnectingIsNeverHeardOfAgain(t *testing.T) {
 }
 
 func TestDialOverIPv6(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		ln, err := net.Listen("tcp", "[::1]:0")
 		if err != nil {
 			t.Fatal(err)

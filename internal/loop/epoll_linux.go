@@ -169,9 +169,11 @@ func (ep *epoll) dispatch(ev *unix.EpollEvent) {
 	}
 }
 
+// wake adds to a counter that nobody reads, which would be full, and refuse, in
+// some centuries.
 func (ep *epoll) wake() {
 	one := [8]byte{0: 1}
-	unix.RawSyscall(unix.SYS_WRITE, uintptr(ep.wakeFD), uintptr(unsafe.Pointer(&one)), 8)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(ep.wakeFD), uintptr(unsafe.Pointer(&one)), 8)
 }
 
 // sync tells the kernel what sockets want now. Doing it once per pass spares the

@@ -39,20 +39,20 @@ func stages(t *testing.T, test func(s *stage)) {
 	})
 }
 
-// eachDriver runs a test for every driver of this system.
-func eachDriver(t *testing.T, test func(t *testing.T, d Driver)) {
+// eachDriver runs a test for every driver of this system, on loops of its own.
+func eachDriver(t *testing.T, test func(t *stage)) {
 	t.Helper()
 	t.Parallel()
 	for d := range drivers {
 		t.Run(string(d), func(t *testing.T) {
 			t.Parallel()
-			test(t, d)
+			test(&stage{T: t, driver: d})
 		})
 	}
 }
 
-// running is a loop that runs until the test ends.
-func running(t testing.TB, d Driver) *Loop {
+// start runs a loop until it is stopped; the channel says that it has ended.
+func start(t testing.TB, d Driver) (*Loop, <-chan struct{}) {
 	t.Helper()
 	l, err := New(d)
 	if err != nil {
@@ -63,6 +63,13 @@ func running(t testing.TB, d Driver) *Loop {
 		defer close(ended)
 		l.Run()
 	}()
+	return l, ended
+}
+
+// running is a loop that runs until the test ends.
+func running(t testing.TB, d Driver) *Loop {
+	t.Helper()
+	l, ended := start(t, d)
 	t.Cleanup(func() {
 		l.Stop()
 		await(t, ended, "the loop to end")
@@ -200,6 +207,7 @@ func (k *collector) text(t testing.TB, n int) string {
 
 // silent is a handler that must not be called.
 func silent(t testing.TB) Handler {
+	t.Helper()
 	return handler(func(_ *Conn, r Ready) { t.Errorf("handler called with %b", r) })
 }
 

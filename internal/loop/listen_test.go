@@ -52,7 +52,8 @@ func open(t testing.TB, n int, d Driver) *Group {
 func echoes(*Loop, *Conn) Handler { return newEcho(4096) }
 
 func TestAcceptedConnectionsKnowTheirAddresses(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		for _, listen := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
 			for _, host := range []string{"127.0.0.1", "::1"} {
 				g, err := Open(listen, 2, d)
@@ -84,7 +85,8 @@ func TestAcceptedConnectionsKnowTheirAddresses(t *testing.T) {
 }
 
 func TestConnectionsWithoutHandlerAreClosed(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		g := open(t, 1, d)
 		g.Accept([]*Loop{running(t, d)}, func(*Loop, *Conn) Handler { return nil })
 		if n, err := dial(t, g.Addr()).Read(make([]byte, 1)); n != 0 || err != io.EOF {
@@ -94,7 +96,8 @@ func TestConnectionsWithoutHandlerAreClosed(t *testing.T) {
 }
 
 func TestConnectionClosedWhileAcceptedIsLeftAlone(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		g := open(t, 1, d)
 		l := running(t, d)
 		g.Accept([]*Loop{l}, func(_ *Loop, c *Conn) Handler { c.Close(); return silent(t) })
@@ -111,7 +114,8 @@ func TestConnectionClosedWhileAcceptedIsLeftAlone(t *testing.T) {
 }
 
 func TestConnectionsAreSpreadEvenly(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		loops := []*Loop{running(t, d), running(t, d), running(t, d)}
 		g := open(t, len(loops), d)
 		g.Accept(loops, echoes)
@@ -128,7 +132,8 @@ func TestConnectionsAreSpreadEvenly(t *testing.T) {
 }
 
 func TestLoopsWithoutAQueueOfTheirOwnGetConnections(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		for _, n := range []struct{ queues, loops int }{{1, 3}, {2, 3}, {3, 2}, {3, 1}} {
 			g := open(t, n.queues, d)
 			var loops []*Loop
@@ -149,7 +154,8 @@ func TestLoopsWithoutAQueueOfTheirOwnGetConnections(t *testing.T) {
 }
 
 func TestGroupOfTheGoDriverServesAnyLoop(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		g := open(t, 1, Go)
 		g.Accept([]*Loop{running(t, d)}, echoes)
 		exchange(t, dial(t, g.Addr()), "hello")
@@ -157,7 +163,8 @@ func TestGroupOfTheGoDriverServesAnyLoop(t *testing.T) {
 }
 
 func TestPausedGroupLeavesConnectionsInTheQueue(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		loops := []*Loop{running(t, d), running(t, d)}
 		var accepted atomic.Int64
 		g := open(t, 2, d)
@@ -189,7 +196,8 @@ func TestPausedGroupLeavesConnectionsInTheQueue(t *testing.T) {
 }
 
 func TestClosedGroupRefuses(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		g := open(t, 2, d)
 		g.Accept([]*Loop{running(t, d)}, echoes)
 		nc := dial(t, g.Addr())
@@ -212,16 +220,16 @@ func TestClosedGroupRefuses(t *testing.T) {
 }
 
 func TestListeningSocketsOutliveOneOfTheirLoops(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
-		stays, goes := running(t, d), running(t, d)
+	eachDriver(t, func(t *stage) {
+		d := t.driver
+		stays := running(t, d)
+		goes, ended := start(t, d)
 		g := open(t, 2, d)
 		g.Accept([]*Loop{stays, goes}, echoes)
 		goes.Stop()
-		if !eventually(func() bool { return !goes.Call(func() {}) }) {
-			t.Fatal("the loop runs on")
-		}
-		if !eventually(func() bool { return alive(g) == 1 }) {
-			t.Fatal("the socket that nobody accepts from is open")
+		await(t, ended, "the loop to end")
+		if n := alive(g); n != 1 {
+			t.Fatalf("%d sockets are open", n)
 		}
 		for range 20 {
 			exchange(t, dial(t, g.Addr()), "hello")
@@ -244,6 +252,7 @@ func alive(g *Group) (n int) {
 // report how often that worked and the first failure.
 type clients struct {
 	stop    chan struct{}
+	beat    chan struct{} // holds one token, given for every exchange
 	working sync.WaitGroup
 	done    atomic.Int64
 	failed  atomic.Int64
@@ -251,7 +260,7 @@ type clients struct {
 }
 
 func startClients(addr netip.AddrPort, n int) *clients {
-	cs := &clients{stop: make(chan struct{})}
+	cs := &clients{stop: make(chan struct{}), beat: make(chan struct{}, 1)}
 	for range n {
 		cs.working.Go(func() {
 			for {
@@ -265,6 +274,10 @@ func startClients(addr netip.AddrPort, n int) *clients {
 					cs.first.CompareAndSwap(nil, err)
 				}
 				cs.done.Add(1)
+				select {
+				case cs.beat <- struct{}{}:
+				default:
+				}
 			}
 		})
 	}
@@ -313,6 +326,7 @@ func TestTakeoverLosesNoConnection(t *testing.T) {
 
 // several is n loops.
 func several(t testing.TB, n int, d Driver) (loops []*Loop) {
+	t.Helper()
 	for range n {
 		loops = append(loops, running(t, d))
 	}
@@ -330,8 +344,8 @@ func takeOver(t *testing.T, old *Group, n int, d Driver) {
 			t.Errorf("%d of %d exchanges failed: %v", n, cs.done.Load(), cs.first.Load())
 		}
 	}()
-	if !eventually(func() bool { return cs.done.Load() > 50 }) {
-		t.Fatal("the old group serves nobody")
+	for cs.done.Load() < 50 {
+		await(t, cs.beat, "exchanges with the old group")
 	}
 	files, err := old.Files()
 	if err != nil {
@@ -355,8 +369,8 @@ func takeOver(t *testing.T, old *Group, n int, d Driver) {
 	if err := old.Close(); err != nil {
 		t.Error(err)
 	}
-	if !eventually(func() bool { return served.Load() > 50 }) {
-		t.Error("the new group serves nobody")
+	for served.Load() < 50 {
+		await(t, cs.beat, "exchanges with the new group")
 	}
 }
 
@@ -367,7 +381,8 @@ func closeFiles(files []*os.File) {
 }
 
 func TestOnlyListeningSocketsCanBeAdopted(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		if _, err := FromFiles(nil, 1, d); err == nil {
 			t.Error("adopted nothing")
 		}
@@ -391,7 +406,8 @@ func TestOnlyListeningSocketsCanBeAdopted(t *testing.T) {
 }
 
 func TestAddressesThatCannotBeListenedOn(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

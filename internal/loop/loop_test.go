@@ -17,7 +17,8 @@ type task func()
 func (f task) Run() { f() }
 
 func TestPostsRunInOrderFromManyGoroutines(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		const posters, each = 8, 500
 		last := make([]int, posters)
@@ -46,14 +47,10 @@ func TestPostsRunInOrderFromManyGoroutines(t *testing.T) {
 }
 
 func TestEveryAcceptedPostRunsAlthoughTheLoopStops(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		for range 20 {
-			l, err := New(d)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan struct{})
-			go func() { defer close(ended); l.Run() }()
+			l, ended := start(t, d)
 			var promised, ran atomic.Int64
 			var posting sync.WaitGroup
 			for range 4 {
@@ -80,18 +77,9 @@ func TestEveryAcceptedPostRunsAlthoughTheLoopStops(t *testing.T) {
 	})
 }
 
-// eventually waits for something that another goroutine is about to do.
-func eventually(ok func() bool) bool {
-	for end := time.Now().Add(patienceOfTests); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if ok() {
-			return true
-		}
-	}
-	return false
-}
-
 func TestPostFromTheLoopRunsInALaterPass(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		var order []string
 		done := make(chan struct{})
@@ -150,7 +138,8 @@ func TestTasksFollowTheirEventAndTheirPass(t *testing.T) {
 }
 
 func TestTimerIsNeverEarly(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		waits := []time.Duration{1, time.Millisecond, 9 * time.Millisecond, 25 * time.Millisecond, 60 * time.Millisecond}
 		fired := make(chan struct{}, len(waits))
@@ -177,7 +166,8 @@ func TestTimerIsNeverEarly(t *testing.T) {
 }
 
 func TestTimerWithoutTimeRunsInTheNextPass(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		done := make(chan struct{})
 		passes, runs := 0, 0
@@ -201,7 +191,8 @@ func TestTimerWithoutTimeRunsInTheNextPass(t *testing.T) {
 }
 
 func TestTimerTasksDisarmAndRearmOthers(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		done := make(chan struct{})
 		on(t, l, func() {
@@ -230,7 +221,8 @@ func TestTimerTasksDisarmAndRearmOthers(t *testing.T) {
 }
 
 func TestTimersEndAWaitThatAnotherTimerMadeLonger(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		done := make(chan struct{})
 		var long, short Timer
@@ -244,7 +236,8 @@ func TestTimersEndAWaitThatAnotherTimerMadeLonger(t *testing.T) {
 }
 
 func TestClockStandsStillWithinAnEvent(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		before := Now()
 		on(t, l, func() {
@@ -264,34 +257,36 @@ func TestClockStandsStillWithinAnEvent(t *testing.T) {
 
 func TestLagIsTheLongestPassSinceAsked(t *testing.T) {
 	stages(t, func(s *stage) {
+		handled := make(chan struct{}, 1)
 		_, peer := s.pair(handler(func(c *Conn, _ Ready) {
 			for start := Now(); Now()-start < 2*time.Millisecond; {
 				continue
 			}
 			var b [10]byte
 			c.Read(b[:])
+			handled <- struct{}{}
 		}))
+		s.passes()
 		s.on(func() { s.loop.Lag() })
 		io.WriteString(peer, "x")
-		if !eventually(func() bool {
-			var lag time.Duration
-			s.on(func() { lag = s.loop.Lag() })
-			return lag >= 2*time.Millisecond
-		}) {
-			s.Error("no lag was seen")
-		}
+		await(s, handled, "the slow handler")
+		s.passes()
+		s.on(func() {
+			if lag := s.loop.Lag(); lag < 2*time.Millisecond {
+				s.Errorf("lag %v", lag)
+			}
+			if lag := s.loop.Lag(); lag != 0 {
+				s.Errorf("lag %v once it was told", lag)
+			}
+		})
 	})
 }
 
 func TestStopClosesEverything(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
-		l, err := New(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { defer close(ended); l.Run() }()
-		s := &stage{T: t, driver: d, loop: l}
+	eachDriver(t, func(t *stage) {
+		d := t.driver
+		l, ended := start(t, d)
+		s := &stage{T: t.T, driver: d, loop: l}
 		dialled, p1 := s.pair(silent(t))
 		s.attached = true
 		attached, p2 := s.pair(silent(t))
@@ -329,7 +324,8 @@ func TestStopClosesEverything(t *testing.T) {
 }
 
 func TestStopBeforeRun(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l, err := New(d)
 		if err != nil {
 			t.Fatal(err)

@@ -19,7 +19,8 @@ import (
 )
 
 func TestAttachedPipe(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		nc, peer := net.Pipe()
 		defer peer.Close()
@@ -37,7 +38,7 @@ func TestAttachedPipe(t *testing.T) {
 }
 
 // secure is both ends of a TLS connection after the handshake.
-func secure(t *testing.T) (server, client *tls.Conn) {
+func secure(t testing.TB) (server, client *tls.Conn) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -72,7 +73,8 @@ func secure(t *testing.T) (server, client *tls.Conn) {
 }
 
 func TestAttachedTLS(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		server, client := secure(t)
 		var c *Conn
@@ -93,7 +95,8 @@ func TestAttachedTLS(t *testing.T) {
 }
 
 func TestAbortOfTLSResetsTheConnectionBelow(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		server, client := secure(t)
 		on(t, l, func() { l.Attach(server, silent(t)).Abort() })
@@ -120,7 +123,8 @@ func (s *stuck) Write(p []byte) (int, error) {
 }
 
 func TestPumpHoldsABoundedNumberOfBytes(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		near, far := net.Pipe()
 		defer far.Close()
@@ -173,7 +177,8 @@ func (c *counting) Read(p []byte) (int, error) {
 }
 
 func TestPumpReadsMuchAtOnceOnlyWhileMuchComes(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d Driver) {
+	eachDriver(t, func(t *stage) {
+		d := t.driver
 		l := running(t, d)
 		near, far := net.Pipe()
 		defer far.Close()
