@@ -77,7 +77,8 @@ func OpenShop(e Edition) (*Shop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the shop: %w", err)
 	}
-	s := &Shop{edition: e, started: time.Now(), listener: l, served: make(chan struct{}), cart: map[int]int{}}
+	s := newShop(e)
+	s.listener = l
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		defer close(s.served)
@@ -85,6 +86,10 @@ func OpenShop(e Edition) (*Shop, error) {
 		_ = s.server.Serve(l)
 	}()
 	return s, nil
+}
+
+func newShop(e Edition) *Shop {
+	return &Shop{edition: e, started: time.Now(), served: make(chan struct{}), cart: map[int]int{}}
 }
 
 // Address is host:port.
