@@ -103,6 +103,7 @@ func TestVerdicts(t *testing.T) {
 		"few lost copies are accepted":   {samples{round(0, ours100, 30, 990), round(0, nginxMirror, 100, 1000)}, "0.30", "met"},
 		"lost copies void a good figure": {samples{round(0, ours100, 30, 989), round(0, nginxMirror, 100, 1000)}, "0.30", "void: understudy-100 lost 1.1 % of the copies"},
 		"a peer that loses copies too":   {samples{round(0, ours100, 30, 1000), round(0, nginxMirror, 100, 0)}, "0.30", "void: nginx-mirror lost 100.0 % of the copies"},
+		"copies of nothing":              {samples{round(0, ours100, 30, 1003), round(0, nginxMirror, 100, 1000)}, "0.30", "void: understudy-100 copied 3 requests that were not there"},
 		"failed requests": {
 			samples{{Workload: "get-200", Proxy: ours100, Live: 1000, Copies: 1000, SystemMicros: 30, Errors: map[string]uint64{"reset": 2, "eof": 1}}, round(0, nginxMirror, 100, 1000)},
 			"0.30", "void: understudy-100 failed 3 requests",
@@ -384,6 +385,28 @@ func TestMeasuringThePrimaryItself(t *testing.T) {
 	}
 	if len(got) != 1 || got[0].Proxy != direct || got[0].Live == 0 || got[0].Throughput <= 0 || !got[0].SameSet || got[0].void() != "" {
 		t.Errorf("measured %+v", got)
+	}
+}
+
+func TestCountsOfOneMeasurementDoNotReachTheNext(t *testing.T) {
+	t.Parallel()
+	st, err := openStage(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	for _, u := range []*load.UpstreamProcess{st.primary, st.shadow, st.bare} {
+		if _, err := load.Run(context.Background(), load.Plan{Target: u.Addr(), Requests: 3}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.reset(); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range []*load.UpstreamProcess{st.primary, st.shadow, st.bare} {
+		if s, err := u.Stats(); err != nil || s.Requests != 0 {
+			t.Errorf("%d requests, %v after the reset", s.Requests, err)
+		}
 	}
 }
 

@@ -148,6 +148,8 @@ func (s *sample) void() string {
 		return fmt.Sprintf("failed %d requests", failed)
 	case s.WrongBodies > 0:
 		return fmt.Sprintf("changed %d pieces of bodies", s.WrongBodies)
+	case s.lost() < 0:
+		return fmt.Sprintf("copied %d requests that were not there", s.Copies-s.Live)
 	case s.lost() > lostAtMost:
 		why := ""
 		if len(s.Lost) > 0 {

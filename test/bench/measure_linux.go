@@ -95,6 +95,11 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 
+	// Without the counts of whoever was measured before, or the warm-up's
+	// copies would seem to have arrived at once.
+	if err := st.reset(); err != nil {
+		return s, err
+	}
 	warm := b.plan(w, r.target)
 	warm.Duration, warm.Rate = b.options.time/8, 0
 	warmed, err := load.RunProcess(ctx, warm)
@@ -104,12 +109,9 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	if _, err := drain(ctx, st.shadowOf(c), c, warmed.OK); err != nil {
 		return s, err
 	}
-	for _, u := range []*load.UpstreamProcess{st.primary, st.shadowOf(c)} {
-		if _, err := u.Reset(); err != nil {
-			return s, err
-		}
+	if err := st.reset(); err != nil {
+		return s, err
 	}
-
 	lostBefore, err := lostCopies(ctx, r)
 	if err != nil {
 		return s, err

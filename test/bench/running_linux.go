@@ -123,6 +123,16 @@ func (s *stage) close() error {
 	return err
 }
 
+// reset sets the counts of all upstreams to zero.
+func (s *stage) reset() error {
+	for _, u := range []*load.UpstreamProcess{s.primary, s.shadow, s.bare} {
+		if _, err := u.Reset(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // shadowOf is the upstream that gets c's copies.
 func (s *stage) shadowOf(c contestant) *load.UpstreamProcess {
 	if c.Bare {
