@@ -37,8 +37,9 @@ type Copy struct {
 	paced    bool
 	retried  bool
 	ended    bool
-	bare     spool.Queue // the head to send if a held body is over the limit
-	charged  int         // bytes charged to the mirror's memory
+	bare     spool.Queue        // the head to send if a held body is over the limit
+	endpoint *upstream.Endpoint // where it must go; nil = anywhere
+	charged  int                // bytes charged to the mirror's memory
 	start    time.Duration
 	first    time.Duration
 	status   int
@@ -119,15 +120,16 @@ func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 	case def.Body.OverLimit == config.OverLimitTruncate:
 		o.Length = limit
 		c.left = limit
-		o.Extra = strconv.AppendInt([]byte(truncated+"; length="), length, 10)
-		o.Extra = append(o.Extra, "\r\n"...)
+		o.Extra = c.owner.mark(truncated, length)
 	case def.Body.OverLimit == config.OverLimitHeaders:
 		o.Length = bare
 		c.left = 0
-		o.Extra = strconv.AppendInt([]byte(omitted+"; length="), length, 10)
-		o.Extra = append(o.Extra, "\r\n"...)
+		o.Extra = c.owner.mark(omitted, length)
 	default:
 		return traffic.DropBodyLimit
+	}
+	if !c.held && !c.allowed() {
+		return traffic.DropPaused
 	}
 	c.chunked = o.Length == http1.LengthChunked
 	c.call.Head = string(r.Method()) == "HEAD"
@@ -147,6 +149,22 @@ const (
 	truncated = "x-understudy-body: truncated"
 	omitted   = "x-understudy-body: omitted"
 )
+
+// mark returns the line that says what became of a body of that length.
+func (d *Dispatcher) mark(what string, length int64) []byte {
+	line := append(d.extra[:0], what...)
+	line = append(line, "; length="...)
+	line = strconv.AppendInt(line, length, 10)
+	d.extra = append(line, "\r\n"...)
+	return d.extra
+}
+
+// allowed asks the breaker, when the copy is ready to be sent or to wait for it:
+// a probe that first waited for its own body would keep all others waiting.
+func (c *Copy) allowed() (ok bool) {
+	ok, c.probe = c.lane.state.Breaker.Allow(c.owner.loop.Now())
+	return ok
+}
 
 func (c *Copy) build(q *spool.Queue, r *http1.Request, o *http1.Outgoing) {
 	q.Commit(http1.AppendRequest(q.Room(headRoom), r, c.policy.edit, o))
@@ -172,13 +190,13 @@ func (c *Copy) setHost(r *http1.Request, o *http1.Outgoing) {
 		d.host = append(d.host, "-shadow"...)
 		d.host = append(d.host, port...)
 	case config.HostBackend:
-		// The name is needed before the copy is sent. With several endpoints,
-		// the one it is sent to may be another.
-		e := d.clientFor(c.policy).Pick(c.policy.Backend, nil)
-		if e == nil {
+		// The name is needed before the copy is sent, so it is sent there. Only
+		// a retry after a refused connection may go elsewhere.
+		c.endpoint = d.clientFor(c.policy).Pick(c.policy.Backend, nil)
+		if c.endpoint == nil {
 			return
 		}
-		d.host = append(d.host, e.Address...)
+		d.host = append(d.host, c.endpoint.Address...)
 	default:
 		return
 	}
@@ -290,12 +308,24 @@ func (c *Copy) finishBody(trailer []byte) {
 	}
 	if c.held {
 		c.held = false
-		if reason := c.lane.dispatch(c); reason != "" {
-			c.drop(reason)
-		}
+		c.release()
 		return
 	}
 	c.call.Flush()
+}
+
+// release sends a copy that was held until it was whole.
+func (c *Copy) release() {
+	reason := traffic.DropPaused
+	switch {
+	case c.lane.stopped():
+		reason = traffic.DropShutdown
+	case c.allowed():
+		reason = c.lane.dispatch(c)
+	}
+	if reason != "" {
+		c.drop(reason)
+	}
 }
 
 // Cut gives the copy up because its request will never be whole. A whole copy
@@ -321,33 +351,51 @@ func (c *Copy) charge() bool {
 func (c *Copy) send() {
 	d := c.owner
 	c.active = true
-	client := d.clientFor(c.policy)
-	endpoint := client.Pick(c.policy.Backend, nil)
-	if endpoint == nil {
-		c.fail(traffic.FailConnect, "the backend has no endpoints")
-		return
-	}
 	c.start = d.loop.Now()
-	c.lane.state.lastCopy.Store(int64(wall(c.start)))
-	d.Governor.Copied()
+	c.lane.state.lastCopy.Store(wall(c.start))
+	if c.policy.adaptive() {
+		d.Governor.Copied()
+	}
 	if t := time.Duration(c.policy.Def.Timeout); t > 0 {
 		d.loop.Arm(&c.timer, t)
 	}
-	client.Send(&c.call, endpoint)
+	c.sendTo(c.endpoint)
+}
+
+// sendTo sends the copy to e, or, if that is nil, to an endpoint that is not the
+// one it was sent to before.
+func (c *Copy) sendTo(e *upstream.Endpoint) {
+	client := c.owner.clientFor(c.policy)
+	if e == nil {
+		e = client.Pick(c.policy.Backend, c.call.Endpoint())
+	}
+	if e == nil {
+		c.fail(traffic.FailConnect, "the backend has no endpoints")
+		return
+	}
+	client.Send(&c.call, e)
 }
 
 // began is the wall clock at zero of the loops' clock.
 var began = time.Now().UnixNano() - int64(loop.Now())
 
+// wall returns now as Unix time in ns.
 func wall(now time.Duration) int64 { return began + int64(now) }
 
 // copyExpired is a copy whose time is up.
 type copyExpired Copy
 
-// Run fails the copy.
-func (c *copyExpired) Run() {
-	(*Copy)(c).call.Fail()
-	(*Copy)(c).fail(traffic.FailTimeout, "no whole answer in time")
+// Run fails the copy. A shadow that is still waiting for the client is not to
+// blame.
+func (e *copyExpired) Run() {
+	c := (*Copy)(e)
+	if !c.call.Whole && c.call.Out.Len() == 0 {
+		c.call.Cancel()
+		c.miss(traffic.FailTimeout, "the request was not whole in time")
+		return
+	}
+	c.call.Fail()
+	c.fail(traffic.FailTimeout, "no whole answer in time")
 }
 
 // Sent implements upstream.Caller.
@@ -387,39 +435,62 @@ func (c *Copy) End(_ *upstream.Call, _ []byte, f upstream.Failure) {
 	switch {
 	case !f.Failed():
 		c.complete()
-	case f.Reason == traffic.FailConnect && f.Unsent && c.policy.Def.Retry && !c.retried && c.call.Whole:
+	case f.Stale && c.owner.closed:
+		c.drop(traffic.DropShutdown) // it was behind a copy that was dropped
+	case c.again(f):
 		c.retried = true
-		c.retry()
+		c.sendTo(nil)
+	case f.Stale:
+		c.miss(f.Reason, f.Detail)
 	default:
 		c.fail(f.Reason, f.Detail)
 	}
 }
 
-// retry sends the copy once more after a refused connection.
-func (c *Copy) retry() {
-	client := c.owner.clientFor(c.policy)
-	client.Send(&c.call, client.Pick(c.policy.Backend, c.call.Endpoint()))
+// again says whether the copy is sent once more: if nothing of it was sent yet,
+// because its connection turned out to be of no use, or because none could be
+// made and the mirror wants that.
+func (c *Copy) again(f upstream.Failure) bool {
+	if !f.Unsent || c.retried || c.lane.stopped() {
+		return false
+	}
+	return f.Stale || f.Reason == traffic.FailConnect && c.policy.Def.Retry
 }
 
+// complete ends the copy because it was answered.
 func (c *Copy) complete() {
 	c.lane.state.Breaker.Succeeded(c.probe)
 	c.lane.books.Completed++
 	c.finish(traffic.Completed, "", "")
 }
 
+// fail ends the copy because of its shadow, or the way to it.
 func (c *Copy) fail(reason traffic.Reason, detail string) {
 	c.lane.state.Breaker.Failed(c.owner.loop.Now(), c.probe)
 	count(&c.lane.books.Failed, reason)
 	c.finish(traffic.Failed, reason, detail)
 }
 
+// miss ends the copy without an answer, but not because the shadow is sick.
+func (c *Copy) miss(reason traffic.Reason, detail string) {
+	c.unprove()
+	count(&c.lane.books.Failed, reason)
+	c.finish(traffic.Failed, reason, detail)
+}
+
+// drop gives the copy up.
 func (c *Copy) drop(reason traffic.Reason) {
-	if c.probe {
-		c.lane.state.Breaker.Abandoned(c.owner.loop.Now())
-	}
+	c.unprove()
 	c.call.Cancel()
 	count(&c.lane.books.Dropped, reason)
 	c.finish(traffic.Dropped, reason, "")
+}
+
+// unprove tells the breaker that it learns nothing from this copy.
+func (c *Copy) unprove() {
+	if c.probe {
+		c.lane.state.Breaker.Abandoned(c.owner.loop.Now())
+	}
 }
 
 // finish ends the copy: it lets go of everything it holds, reports its

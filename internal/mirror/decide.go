@@ -53,7 +53,7 @@ func (p *Policy) decide(s *Subject) (position uint64, unkeyed bool, reason traff
 	return position, unkeyed, ""
 }
 
-// Throttled says whether a selected request at position is withheld when only
+// throttled says whether a selected request at position is withheld when only
 // the part throttle of the mirror's share is copied. It compares positions, so
 // that the same users stay in.
 func (p *Policy) throttled(position uint64, throttle float64) bool {
@@ -99,13 +99,42 @@ func cookie(r *http1.Request, name string) (value []byte, ok bool) {
 	}
 }
 
-// TraceID returns the trace id of a traceparent (W3C Trace Context §3.2), and
-// whether it is well formed.
+// TraceID returns the trace id of a traceparent, and whether it is well formed
+// (W3C Trace Context §3.2). Later versions may have more behind the flags.
 func TraceID(traceparent []byte) (id []byte, ok bool) {
-	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-' {
+	t := traceparent
+	if len(t) < 55 || t[2] != '-' || t[35] != '-' || t[52] != '-' {
 		return nil, false
 	}
-	return traceparent[3:35], true
+	version, id, parent, flags := t[:2], t[3:35], t[36:52], t[53:55]
+	switch {
+	case string(version) == "ff" || len(t) > 55 && (string(version) == "00" || t[55] != '-'):
+		return nil, false
+	case !isHex(version) || !isHex(id) || !isHex(parent) || !isHex(flags):
+		return nil, false
+	case allZero(id) || allZero(parent):
+		return nil, false
+	}
+	return id, true
+}
+
+// isHex says whether b has lower-case hexadecimal digits only.
+func isHex(b []byte) bool {
+	for _, c := range b {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+func allZero(digits []byte) bool {
+	for _, c := range digits {
+		if c != '0' {
+			return false
+		}
+	}
+	return true
 }
 
 // Position places a key on a circle of 2^64: FNV-1a over salt, a zero byte and

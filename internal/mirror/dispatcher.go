@@ -2,9 +2,9 @@ package mirror
 
 import (
 	"log/slog"
+	"math"
 	"time"
 
-	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
@@ -30,6 +30,7 @@ type Dispatcher struct {
 	// Working space for the head of the copy that is being built.
 	out                           http1.Outgoing
 	host, traceparent, tracestate []byte
+	extra                         []byte
 }
 
 // lane is what one loop knows of one mirror.
@@ -60,8 +61,8 @@ func NewDispatcher(client *upstream.Client, log *slog.Logger) *Dispatcher {
 // Offer takes a copy of a request, if p selects it and no bound says
 // otherwise; it returns nil if it is not copied. It never waits. The copy's
 // head is built from s.Head and o, which has what the primary gets and is not
-// kept. join may be nil. The caller goes on with
-// Body, End or Cut on the copy.
+// kept. join may be nil. The caller goes on with Body, Finish or Cut on the
+// copy, by a Ticket: it may have ended already.
 func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join) *Copy {
 	l := d.lane(p.State)
 	position, unkeyed, skip := p.decide(s)
@@ -92,7 +93,7 @@ func (d *Dispatcher) skipped(l *lane, p *Policy, reason traffic.Reason, join *Jo
 		join.X.Copies = append(join.X.Copies, traffic.Outcome{Mirror: p.Def.Name, Backend: p.Def.Backend, Fate: traffic.Skipped, Reason: reason})
 	}
 	if reason == traffic.SkipWrite {
-		p.once.Do(func() {
+		p.State.writes.Do(func() {
 			// Not on the loop: a log that blocks must not stop live requests.
 			go d.log.Info("a request with an unsafe method was not copied; set writes: copy on the mirror to copy such requests",
 				"route", p.State.Route, "mirror", p.Def.Name)
@@ -100,23 +101,15 @@ func (d *Dispatcher) skipped(l *lane, p *Policy, reason traffic.Reason, join *Jo
 	}
 }
 
-// admit says why c must not be sent now, if so.
+// admit says why c must not be made, if so.
 func (d *Dispatcher) admit(c *Copy, position uint64) traffic.Reason {
-	now := d.loop.Now()
-	def := c.policy.Def
-	adaptive := def.Backoff.Adaptive == nil || *def.Backoff.Adaptive
 	switch {
-	case d.closed:
+	case c.lane.stopped():
 		return traffic.DropShutdown
-	case adaptive && c.policy.throttled(position, d.Governor.Throttle()):
+	case c.policy.adaptive() && c.policy.throttled(position, d.Governor.Throttle()):
 		return traffic.DropPaused
-	case !c.lane.state.rate.take(now):
+	case !c.lane.state.rate.take(d.loop.Now()):
 		return traffic.DropRate
-	}
-	ok, probe := c.lane.state.Breaker.Allow(now)
-	c.probe = probe
-	if !ok {
-		return traffic.DropPaused
 	}
 	return ""
 }
@@ -153,6 +146,10 @@ func (d *Dispatcher) clientFor(p *Policy) *upstream.Client {
 
 // Run implements loop.Task for the retry timer.
 func (l *lane) Run() { l.next() }
+
+// stopped says that nothing more may be sent: the proxy shuts down, or the
+// mirror was turned off.
+func (l *lane) stopped() bool { return l.owner.closed || l.state.off() }
 
 // dispatch sends c now if the bound on copies in flight allows, or lets it
 // wait, or says why it can do neither.
@@ -200,36 +197,38 @@ func (l *lane) leave() {
 	l.state.inFlight.Add(-1)
 }
 
-// next sends waiting copies while there are places, or drops them all if the
-// breaker has opened.
+// next sends waiting copies while there are places, and drops those that must
+// not be sent any more.
 func (l *lane) next() {
 	for l.first < len(l.waiting) {
 		c := l.waiting[l.first]
-		if c == nil { // it ended while it waited
+		switch {
+		case c == nil: // it ended while it waited
 			l.pop()
-			continue
-		}
-		if state, _ := l.state.Breaker.State(); state != Closed && !c.probe {
+		case l.stopped():
 			l.pop()
-			c.queued = false
-			l.state.queued.Add(-1)
+			c.drop(traffic.DropShutdown)
+		case l.state.Breaker.now() != Closed && !c.probe:
+			l.pop()
 			c.drop(traffic.DropPaused)
-			continue
-		}
-		if !l.enter() {
+		case l.enter():
+			l.pop()
+			c.send()
+		default:
 			if l.active == 0 {
 				l.owner.loop.Arm(&l.retry, retryAfter)
 			}
 			return
 		}
-		l.pop()
-		c.queued = false
-		l.state.queued.Add(-1)
-		c.send()
 	}
 }
 
+// pop takes the first off the list of waiting copies.
 func (l *lane) pop() {
+	if c := l.waiting[l.first]; c != nil {
+		c.queued = false
+		l.state.queued.Add(-1)
+	}
 	l.waiting[l.first] = nil
 	l.first++
 }
@@ -241,6 +240,7 @@ func (d *Dispatcher) Shutdown() {
 		if l == nil {
 			continue
 		}
+		l.next() // those that wait, in order, without looking for each
 		for len(l.all) > 0 {
 			l.all[len(l.all)-1].drop(traffic.DropShutdown)
 		}
@@ -296,7 +296,7 @@ func (r *Registry) Gauges(f func(route, mirror, backend string, g Gauges)) {
 	for _, s := range r.all() {
 		state, until := s.Breaker.State()
 		g := Gauges{
-			Share:   float64(s.share.Load()) / float64(config.Whole),
+			Share:   math.Float64frombits(s.share.Load()),
 			Memory:  s.memory.Used(),
 			Breaker: state,
 		}

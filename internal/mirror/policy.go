@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,11 +24,18 @@ type Policy struct {
 	edit    *http1.Edit // the route's changes followed by the mirror's own
 	matcher *route.Matcher
 	marker  []byte
-	once    sync.Once // the first skipped write is logged
+}
+
+// adaptive says whether the governor may lower the mirror's share.
+func (p *Policy) adaptive() bool {
+	return p.Def.Backoff.Adaptive == nil || *p.Def.Backoff.Adaptive
 }
 
 // Compile makes the policy for mirror def of a rule whose own request header
-// changes are edit. state must be the one for the route and the mirror's name.
+// changes are edit. state must be the one for the route and the mirror's name;
+// rules of one route that mirror under one name share it, and the bounds of the
+// last one count. When all policies of a configuration are compiled,
+// Registry.Retire puts their shares in force. One goroutine compiles.
 func Compile(def *config.Mirror, edit *http1.Edit, backend *upstream.Backend, state *State) (*Policy, error) {
 	p := &Policy{Def: def, Backend: backend, State: state}
 	if def.Match != nil {
@@ -71,14 +79,19 @@ type State struct {
 
 	id       int // dense
 	backend  string
-	share    atomic.Uint64 // configured, in parts per million
+	share    atomic.Uint64 // configured, 0 to 1, as the bits of a float64
+	compiled float64       // largest share of any policy compiled since Retire
 	memory   spool.Budget
 	rate     rate
 	inFlight atomic.Int64 // sent and not yet answered
 	queued   atomic.Int64
 	limits   atomic.Pointer[config.Limits]
 	lastCopy atomic.Int64 // Unix ns
+	writes   sync.Once    // the first skipped write is logged
 }
+
+// off says that the configuration in force copies nothing to this mirror.
+func (s *State) off() bool { return s.share.Load() == 0 }
 
 func (s *State) configure(def *config.Mirror) {
 	limits := def.Limits
@@ -88,7 +101,7 @@ func (s *State) configure(def *config.Mirror) {
 	s.limits.Store(&limits)
 	s.memory.SetLimit(int64(limits.Memory))
 	s.rate.set(limits.Rate)
-	s.share.Store(def.Numerator * uint64(config.Whole) / max(def.Denominator, 1))
+	s.compiled = max(s.compiled, float64(def.Numerator)/float64(max(def.Denominator, 1)))
 	s.Breaker.Configure(def.Backoff.Failures, time.Duration(def.Backoff.Base), time.Duration(def.Backoff.Max))
 }
 
@@ -137,15 +150,19 @@ func (r *Registry) State(routeName, mirror, backend string) *State {
 	return s
 }
 
-// Retire sets the share of every mirror that is not in keep to 0, for the
-// gauge that shows that it is off.
+// Retire puts the shares in force with which the mirrors in keep were compiled,
+// and turns off every mirror that is not in keep: copies that still wait to be
+// sent to it are dropped.
 func (r *Registry) Retire(keep map[*State]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.list {
+		share := s.compiled
+		s.compiled = 0
 		if !keep[s] {
-			s.share.Store(0)
+			share = 0
 		}
+		s.share.Store(math.Float64bits(share))
 	}
 }
 
