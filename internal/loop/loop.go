@@ -136,7 +136,7 @@ func (l *Loop) Arm(t *Timer, d time.Duration) {
 		l.wheel.arm(t, l.wheel.now)
 		return
 	}
-	l.wheel.arm(t, tickAt(l.now+d))
+	l.wheel.arm(t, tickAt(l.now+min(d, forever)))
 }
 
 // Disarm keeps t from running; on a disarmed timer it does nothing.

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -225,9 +226,11 @@ func TestTimersEndAWaitThatAnotherTimerMadeLonger(t *testing.T) {
 		d := t.driver
 		l := running(t, d)
 		done := make(chan struct{})
-		var long, short Timer
+		var longest, long, short Timer
+		longest.Task = task(func() { t.Error("the longest timer ran") })
 		long.Task = task(func() { t.Error("the long timer ran") })
 		short.Task = task(func() { close(done) })
+		on(t, l, func() { l.Arm(&longest, math.MaxInt64) })
 		on(t, l, func() { l.Arm(&long, time.Hour) })
 		on(t, l, func() { l.Arm(&short, 15*time.Millisecond) })
 		await(t, done, "the short timer")

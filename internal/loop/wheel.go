@@ -18,6 +18,9 @@ const (
 	wheelSlots = 1 << wheelBits
 	wheelTop   = 4
 
+	// forever is the longest time of a timer: 73 years, and no overflow.
+	forever = time.Duration(1) << 61
+
 	dueList    = wheelTop * wheelSlots // expired, run in the next pass
 	firingList = dueList + 1           // being run in this pass
 )
