@@ -18,6 +18,7 @@ type Config struct {
 	AccessLog      AccessLog      `yaml:"accessLog"`
 	Client         Client         `yaml:"client"`
 	TrustedProxies TrustedProxies `yaml:"trustedProxies"`
+	Copies         Copies         `yaml:"copies"`
 	Shutdown       Shutdown       `yaml:"shutdown"`
 	Workers        int            `yaml:"workers"` // event loops; 0 = one per core; read at start only
 
@@ -321,6 +322,12 @@ type Client struct {
 type TrustedProxies struct {
 	Sources []netip.Prefix `yaml:"sources"` // peers that are proxies
 	Depth   int            `yaml:"depth"`   // how many addresses from the right may be proxies; 0 = as many as Sources match
+}
+
+// Copies bounds the copies of all mirrors together, besides what each may use.
+type Copies struct {
+	InFlight int  `yaml:"inFlight"` // sent and not yet answered; default 4096
+	Memory   Size `yaml:"memory"`   // bytes held; default 256MiB
 }
 
 // Shutdown bounds the end.

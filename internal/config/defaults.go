@@ -14,6 +14,8 @@ const (
 	defaultInFlight        = 256
 	defaultQueue           = 1024
 	defaultMemory          = Size(32 << 20)
+	defaultTotalInFlight   = 4096
+	defaultTotalMemory     = Size(256 << 20)
 	defaultConnectTimeout  = Timeout(5 * time.Second)
 	defaultTargetLimit     = Size(16 << 10)
 	defaultPoolIdleTimeout = Timeout(50 * time.Second) // shorter than the 60 s after which many servers hang up
@@ -45,6 +47,8 @@ func setDefaults(c *Config) {
 	or(&c.Client.HeaderCount, 128)
 	or(&c.Client.HeadTimeout, Timeout(30*time.Second))
 	or(&c.Client.IdleTimeout, Timeout(75*time.Second))
+	or(&c.Copies.InFlight, defaultTotalInFlight)
+	or(&c.Copies.Memory, defaultTotalMemory)
 	or(&c.Shutdown.Drain, Timeout(30*time.Second))
 	or(&c.Shutdown.Copies, Timeout(5*time.Second))
 }

@@ -32,6 +32,8 @@ func validate(c *Config, failed *failures) Errors {
 	v.validateAdmin()
 	v.percent(root("accessLog").field("percent"), *c.AccessLog.Percent)
 	v.validateClient()
+	v.between(root("copies").field("inFlight"), v.config.Copies.InFlight, 1, 10_000_000)
+	v.bytes(root("copies").field("memory"), v.config.Copies.Memory, 64<<10, 1<<40)
 	v.validateTrustedProxies()
 	v.between(root("workers"), c.Workers, 0, 1024)
 	return v.errs
