@@ -38,7 +38,8 @@ backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}]
 		"Header": r.RequestHeaders.Set[0], "Rewrite": *r.Rewrite, "Path change": *redirect.Path, "Redirect": *redirect,
 		"Timeouts": r.Timeouts, "Backend reference": r.Backends[0], "Mirror": m, "Fraction": *r.Mirrors[1].Fraction, "Key": *m.Key,
 		"Body": m.Body, "Back-off": m.Backoff, "Limits": m.Limits, "Backend": c.Backends[0], "Health": c.Backends[0].Health,
-		"Admin": c.Admin, "Access log": c.AccessLog, "Client": c.Client, "Trusted proxies": c.TrustedProxies, "Shutdown": c.Shutdown,
+		"Admin": c.Admin, "Access log": c.AccessLog, "Client": c.Client, "Trusted proxies": c.TrustedProxies, "Copies": c.Copies,
+		"Shutdown": c.Shutdown,
 	}
 }
 
