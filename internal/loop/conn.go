@@ -107,7 +107,9 @@ func (c *Conn) Writev(v [][]byte) (int, error) {
 }
 
 // WantRead says whether the handler is to hear that the connection is readable;
-// on by default. Off also hides the end of the peer's direction, but not a reset.
+// on by default. Off also hides the end of the peer's direction, but not a reset;
+// a pumped connection, though, learns of a reset only by reading or writing, and
+// reads ahead no more than it has room for.
 func (c *Conn) WantRead(on bool) { c.setWant(Readable, on) }
 
 // WantWrite says whether the handler is to hear that the connection is writable;
@@ -139,7 +141,8 @@ func (c *Conn) CloseWrite() error {
 
 // Close closes the connection; what was written is still sent. When it returns,
 // the handler will not be called again, not even for readiness already seen.
-// With bytes unread the peer may see a reset. Closing twice does nothing.
+// With bytes unread the peer may see a reset. Closing twice does nothing. A pumped
+// connection gives up sending after half a minute, or a second when its loop ends.
 func (c *Conn) Close() { c.finish(endClose) }
 
 // Abort closes the connection with a reset, dropping what was not sent.

@@ -97,8 +97,10 @@ func (ep *epoll) control(op, fd int, mask uint32, gen int32) error {
 // wait looks, and when nothing is ready parks the loop's goroutine: the runtime's
 // own poller watches the epoll descriptor like any other. A system call that
 // blocks would be simpler, but the scheduler has to notice it and take its
-// processor back, again and again: 50 µs of CPU per request at 4,000 requests a
-// second and 150 µs at 500, against 18 µs at both this way.
+// processor back, again and again. Relayed requests of 200 bytes, two loops on two
+// cores, CPU for each with the blocking call and this way: 45 and 16 µs at 4,000
+// a second, 155 and 25 µs at 500, 9 and 5 µs at saturation. Blocking for a
+// millisecond before parking was tried: 21 and 48 µs at the two rates.
 func (ep *epoll) wait(d time.Duration) {
 	ep.sync()
 	if d == 0 {

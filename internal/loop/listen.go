@@ -22,7 +22,8 @@ const (
 )
 
 // Group is the listening sockets of one address, spread over loops. Its methods
-// may be called from any goroutine but those of its loops, for which they wait.
+// may be called from any goroutine but those of its loops: Pause and Close wait
+// for them, so the loops must be running or have ended.
 type Group struct {
 	addr   netip.AddrPort
 	queues []queue
