@@ -124,7 +124,7 @@ func (q *Queue) drop(i int) {
 // returns it. They stay valid until Advance or Reset.
 func (q *Queue) Spans(v [][]byte, limit int) [][]byte {
 	for _, s := range q.spans[q.first:] {
-		if len(v) == limit {
+		if len(v) >= limit {
 			break
 		}
 		if s.off < s.end {
