@@ -149,16 +149,26 @@ type instance struct {
 const startTime = 10 * time.Second
 
 // start runs the proxy between primary and shadow (empty: without mirroring)
-// with its scratch folder below dir.
+// with its scratch folder below dir. Between the moment when a port was found
+// free and the proxy's own use of it somebody else may take it; that is rare,
+// so that a second failure is the proxy's.
 func (r recipe) start(ctx context.Context, dir, primary, shadow string) (*instance, error) {
+	p, err := r.startOnce(ctx, dir, primary, shadow)
+	if err != nil {
+		p, err = r.startOnce(ctx, dir, primary, shadow)
+	}
+	return p, err
+}
+
+func (r recipe) startOnce(ctx context.Context, dir, primary, shadow string) (*instance, error) {
 	p := place{Primary: primary, Shadow: shadow, Mirror: shadow != "", Insist: r.insist, Root: os.Geteuid() == 0}
-	var err1, err2, err3 error
-	p.Listen, err1 = load.FreeAddr()
-	p.Admin, err2 = load.FreeAddr()
-	p.Dir, err3 = os.MkdirTemp(dir, "proxy-")
-	if err := errors.Join(err1, err2, err3); err != nil {
+	free, err1 := freeAddresses(2)
+	var err2 error
+	p.Dir, err2 = os.MkdirTemp(dir, "proxy-")
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
+	p.Listen, p.Admin = free[0], free[1]
 	config, err := r.writeConfig(p)
 	if err != nil {
 		return nil, err
@@ -173,6 +183,21 @@ func (r recipe) start(ctx context.Context, dir, primary, shadow string) (*instan
 		return nil, errors.Join(fmt.Errorf("start %s: %w", r.name, err), process.Stop(time.Second))
 	}
 	return &instance{process, p, r.books}, nil
+}
+
+// freeAddresses gives n different loopback addresses that nobody listens on. All
+// are held until the last is found: a port given back may be the next one given.
+func freeAddresses(n int) ([]string, error) {
+	var list []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = l.Close() }()
+		list = append(list, l.Addr().String())
+	}
+	return list, nil
 }
 
 // ended says what the proxy printed last if it is not running any more.

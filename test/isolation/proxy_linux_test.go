@@ -56,6 +56,21 @@ func TestWriteConfigSplitsAddresses(t *testing.T) {
 	}
 }
 
+func TestFreeAddressesDiffer(t *testing.T) {
+	t.Parallel()
+	list, err := freeAddresses(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, address := range list {
+		seen[address] = true
+	}
+	if len(seen) != 50 {
+		t.Errorf("%d different addresses of 50", len(seen))
+	}
+}
+
 func TestUnderstudyTemplate(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -118,7 +118,7 @@ func errorKinds(m mode) string {
 // to the healthy shadow.
 func (t targets) judgeUploads(u uploads) []string {
 	if u.Errors > 0 {
-		return []string{fmt.Sprintf("%d single uploads failed", u.Errors)}
+		return []string{fmt.Sprintf("%d single uploads failed, or took longer than %s", u.Errors, patience)}
 	}
 	usual, slowest := u.Healthy.Median, u.Bad.Slowest
 	if limit := time.Duration(t.UploadFactor*float64(usual)) + t.UploadSlack; slowest > limit {

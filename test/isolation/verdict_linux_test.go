@@ -75,7 +75,7 @@ func TestJudge(t *testing.T) {
 		},
 		"single uploads fail": {
 			func(c *cell) { c.Uploads = &uploads{Errors: 2} },
-			verdict{Hard: []string{"2 single uploads failed"}},
+			verdict{Hard: []string{"2 single uploads failed, or took longer than 4s"}},
 		},
 		"throughput at its target": {func(c *cell) { c.Bad.Rounds = []round{{OK: 1, Throughput: 950, P99: 10 * time.Millisecond}} }, verdict{}},
 		"throughput below it": {
