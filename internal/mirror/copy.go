@@ -104,7 +104,7 @@ func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 	c.left = -1
 	c.setHost(r, o)
 	c.setTrace(r, o)
-	bare := int64(http1.LengthNone)
+	const bare = 0 // a length, because some servers want one with methods that may have a body
 	switch {
 	case length == http1.LengthNone || limit < 0:
 	case length == http1.LengthChunked:
@@ -185,6 +185,9 @@ func (c *Copy) setHost(r *http1.Request, o *http1.Outgoing) {
 	case config.HostLiteral:
 		d.host = append(d.host, policy.Literal...)
 	case config.HostSuffix:
+		if len(host) == 0 {
+			return // HTTP/1.0 may do without
+		}
 		name, port := http1.SplitPort(host)
 		d.host = append(d.host, name...)
 		d.host = append(d.host, "-shadow"...)
@@ -316,6 +319,7 @@ func (c *Copy) finishBody(trailer []byte) {
 
 // release sends a copy that was held until it was whole.
 func (c *Copy) release() {
+	c.bare.Reset()
 	reason := traffic.DropPaused
 	switch {
 	case c.lane.stopped():
