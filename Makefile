@@ -79,7 +79,7 @@ bench: build ## Measure against nginx and haproxy; QUICK=1 for a short run witho
 	@.ci/need nginx haproxy
 	go run ./test/bench $(if $(QUICK),-quick)
 
-isolation: build ## Run the whole isolation suite, against nginx too
+isolation: build ## Run the whole isolation suite, against nginx too: half an hour
 	@.ci/need nginx
 	go run ./test/isolation -proxy understudy,nginx -out docs/isolation.md
 

@@ -70,7 +70,7 @@ func parseOptions(args []string, usage io.Writer) (options, error) {
 	f.BoolVar(&o.quick, "quick", false, "one round of 0.7 s, for a first look and for CI")
 	f.BoolVar(&o.strict, "strict", false, "missed ratios fail, too")
 	f.IntVar(&o.rounds, "rounds", 3, "interleaved rounds per cell")
-	f.DurationVar(&o.duration, "duration", 1500*time.Millisecond, "load per round and mode")
+	f.DurationVar(&o.duration, "duration", 1300*time.Millisecond, "load per round and mode")
 	f.StringVar(&o.shadows, "shadows", "", "only these, separated by commas, of "+strings.Join(allShadows(), ", "))
 	f.StringVar(&o.loads, "loads", "", "only these, separated by commas, of "+strings.Join(allLoads(), ", "))
 	f.Int64Var(&o.memory, "memory", defaultTargets().Memory>>20, "`MiB` that the peak may lie above that without mirroring")

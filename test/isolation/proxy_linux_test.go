@@ -167,7 +167,7 @@ func TestChooseRecipes(t *testing.T) {
 
 func TestParseOptions(t *testing.T) {
 	t.Parallel()
-	defaults := options{proxy: "understudy", rounds: 3, duration: 1500 * time.Millisecond, memory: 64}
+	defaults := options{proxy: "understudy", rounds: 3, duration: 1300 * time.Millisecond, memory: 64}
 	tests := map[string]struct {
 		args   []string
 		change func(*options)
