@@ -22,6 +22,10 @@ type Call struct {
 	// Upgrade says that a 101 answer turns the connection into a tunnel: from
 	// then on Data gets raw bytes, and End comes when the other side is done.
 	Upgrade bool
+	// Once says that the request must not be sent twice. A pooled connection is
+	// then looked at before it is used, which costs a system call: the server may
+	// have closed it a moment ago.
+	Once bool
 	// Reused says that the call went out on a connection that had been used
 	// before. Set by Send.
 	Reused bool

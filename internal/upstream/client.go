@@ -30,6 +30,7 @@ type Client struct {
 	pools []pool // by Endpoint.id
 	turns []uint // by Backend.id, for round robin
 	vec   [][]byte
+	probe [1]byte // see Conn.quiet
 }
 
 // pool is what one loop knows of one endpoint.
@@ -88,7 +89,7 @@ func (cl *Client) Pick(b *Backend, avoid *Endpoint) *Endpoint {
 			best = e
 		}
 	}
-	if best == nil {
+	for tries := 0; (best == nil || best == avoid) && tries < 2; tries++ {
 		cl.turns[b.id]++
 		best = all[cl.turns[b.id]%uint(len(all))]
 	}
@@ -141,15 +142,18 @@ func (p *pool) take(call *Call) *Conn {
 			return c
 		}
 	}
-	last := len(p.idle) - 1
-	if last < 0 {
-		return nil
+	for last := len(p.idle) - 1; last >= 0; last = len(p.idle) - 1 {
+		c := p.idle[last]
+		if call.Once && !c.quiet() {
+			c.close()
+			continue
+		}
+		p.idle[last] = nil
+		p.idle = p.idle[:last]
+		c.place = nowhere
+		return c
 	}
-	c := p.idle[last]
-	p.idle[last] = nil
-	p.idle = p.idle[:last]
-	c.place = nowhere
-	return c
+	return nil
 }
 
 // CloseIdle closes the pooled connections of endpoints that are no longer

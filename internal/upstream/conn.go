@@ -412,6 +412,14 @@ func (c *Conn) finish() {
 	c.resp.Reset()
 }
 
+// quiet says whether the other side has neither closed an idle connection nor
+// said anything unasked. It must not read into the client's Intake, which may
+// hold the request that is about to be sent.
+func (c *Conn) quiet() bool {
+	_, err := c.conn.Read(c.client.probe[:])
+	return errors.Is(err, loop.ErrAgain)
+}
+
 // rest puts the connection where it belongs after a call has left it.
 func (c *Conn) rest() {
 	if len(c.calls) == 0 && !c.lastCall {
