@@ -48,7 +48,7 @@ func TestPoolGivesReleasedBlocksAgain(t *testing.T) {
 func TestPoolKeepsABoundedNumberOfFreeBlocks(t *testing.T) {
 	t.Parallel()
 	var p Pool
-	for _, size := range []int{1 << 10, 4 << 10, 16 << 10, Block, Block + 1} {
+	for _, size := range []int{1 << 10, 4 << 10, 16 << 10, 64 << 10, Block, Block + 1} {
 		var blocks []*Buffer
 		for len(blocks)*size < 6<<20 {
 			blocks = append(blocks, p.Get(size))

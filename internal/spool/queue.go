@@ -23,7 +23,7 @@ type span struct {
 // shareFrom is the size from which bytes of a shared block are referenced
 // rather than copied. Below it a copy costs less than the block that a
 // reference would pin.
-const shareFrom = Block / 4
+const shareFrom = 16 << 10
 
 // Len returns the number of bytes that wait.
 func (q *Queue) Len() int { return q.size }
