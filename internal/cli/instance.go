@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,6 +49,9 @@ const flushTime = 2 * time.Second
 
 // startInstance serves cfg. The caller must drain what it gets.
 func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
+	if err := refuseShared(cfg, o); err != nil {
+		return nil, err
+	}
 	i := &instance{options: o, retired: make(chan struct{})}
 	var err error
 	if i.access, err = accesslog.Open(cfg.AccessLog.Path, accesslog.Options{Stdout: o.stdout, Log: o.log}); err != nil {
@@ -66,6 +70,25 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 		return nil, errors.Join(err, i.drain(context.Background()))
 	}
 	return i, nil
+}
+
+// refuseShared finds listeners whose address is taken. Event loops share an
+// address among each other, and the system would let two instances of one user
+// share it too: each would get a part of the clients, and nobody would know.
+func refuseShared(cfg *config.Config, o instanceOptions) error {
+	if o.takeover {
+		return nil
+	}
+	for _, def := range cfg.Listeners {
+		l, err := net.Listen("tcp", def.Address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listener %s: %w (--takeover replaces a running instance)", def.Name, err)
+		}
+		if err == nil {
+			l.Close()
+		}
+	}
+	return nil
 }
 
 // startAdmin starts the first admin server. When this instance takes over from

@@ -211,8 +211,7 @@ func (o *runOptions) serveUntilTold(ctx context.Context, i *instance, file *conf
 		case <-ctx.Done():
 			return nil
 		case <-i.retired:
-			i.options.log.Info("another instance has taken over: finishing what is left")
-			return nil
+			return nil // the proxy has said so
 		case <-changes:
 			if file.changed() {
 				i.reload(file.load)
