@@ -20,6 +20,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 FUZZTIME ?= 60s
+LOADS ?= get,post-16m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
 
 ##@ Everyday
@@ -71,8 +72,8 @@ race: ## Run all tests under the race detector
 fuzz-short: ## Fuzz every target for five seconds
 	@.ci/fuzz 5s
 
-isolation-quick: build ## Run the short form of the isolation suite
-	go run ./test/isolation -quick
+isolation-quick: build ## Run bad shadows for a moment each; LOADS=post-4k,stream for the other half
+	go run ./test/isolation -quick -loads $(LOADS)
 
 ##@ Longer runs
 
