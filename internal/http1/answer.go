@@ -47,12 +47,6 @@ func (a *Answer) Append(dst []byte) []byte {
 	return append(dst, '\n')
 }
 
-// AppendSimple appends an answer with a short text as its body. headOnly
-// leaves the body out, as the answer to HEAD.
-func AppendSimple(dst []byte, status int, body string, close, headOnly bool) []byte {
-	return (&Answer{Status: status, Body: body, Close: close, HeadOnly: headOnly}).Append(dst)
-}
-
 // StatusText returns the reason phrase of the statuses that a proxy answers
 // with, and "Status" for others, since the phrase carries no meaning.
 func StatusText(status int) string {

@@ -166,12 +166,12 @@ func TestAppendsAnswers(t *testing.T) {
 	for _, c := range []struct {
 		name, got, want string
 	}{
-		{"with a text", string(AppendSimple(nil, 400, "invalid Host", true, false)),
+		{"with a text", string((&Answer{Status: 400, Body: "invalid Host", Close: true}).Append(nil)),
 			"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 13\r\nConnection: close\r\n\r\ninvalid Host\n"},
-		{"to HEAD", string(AppendSimple(nil, 503, "no endpoint", false, true)),
+		{"to HEAD", string((&Answer{Status: 503, Body: "no endpoint", HeadOnly: true}).Append(nil)),
 			"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 12\r\n\r\n"},
-		{"without a text", string(AppendSimple(nil, 599, "", false, false)), "HTTP/1.1 599 Status\r\nContent-Length: 0\r\n\r\n"},
-		{"interim", string(AppendSimple(nil, 100, "", false, false)), "HTTP/1.1 100 Continue\r\n\r\n"},
+		{"without a text", string((&Answer{Status: 599}).Append(nil)), "HTTP/1.1 599 Status\r\nContent-Length: 0\r\n\r\n"},
+		{"interim", string((&Answer{Status: 100}).Append(nil)), "HTTP/1.1 100 Continue\r\n\r\n"},
 		{"redirect to HTTP/1.0", string((&Answer{Status: 308, Extra: []byte("Location: /a\r\n"), KeepAlive10: true}).Append([]byte("x"))),
 			"xHTTP/1.1 308 Permanent Redirect\r\nContent-Length: 0\r\nConnection: keep-alive\r\nLocation: /a\r\n\r\n"},
 	} {

@@ -16,7 +16,7 @@ var class = func() (t [256]uint8) {
 	}
 	t['#'] &^= isTarget
 	set := func(chars string, bits uint8) {
-		for i := 0; i < len(chars); i++ {
+		for i := range len(chars) {
 			t[chars[i]] |= bits
 		}
 	}
@@ -61,7 +61,7 @@ func equalFold(b []byte, name string) bool {
 	if len(b) != len(name) {
 		return false
 	}
-	for i := 0; i < len(b); i++ {
+	for i := range b {
 		if b[i] != name[i] && lower(b[i]) != lower(name[i]) {
 			return false
 		}
@@ -83,7 +83,7 @@ func trim(b []byte) []byte {
 // element cuts the first element from a comma-separated list. The element is
 // trimmed and may be empty; more is false when it was the last.
 func element(list []byte) (first, rest []byte, more bool) {
-	for i := 0; i < len(list); i++ {
+	for i := range list {
 		if list[i] == ',' {
 			return trim(list[:i]), list[i+1:], true
 		}

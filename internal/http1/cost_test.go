@@ -70,7 +70,7 @@ func TestAllocatesNothingInSteadyState(t *testing.T) {
 		{"AppendResponse", func() { dst = AppendResponse(dst[:0], &s, edit, back) }},
 		{"AppendResponse as received", func() { dst = AppendResponse(dst[:0], &s, nil, nil) }},
 		{"AppendChunk", func() { dst = AppendChunk(dst[:0], head) }},
-		{"AppendSimple", func() { dst = AppendSimple(dst[:0], 503, "no endpoint", true, false) }},
+		{"Answer", func() { dst = (&Answer{Status: 503, Body: "no endpoint", Close: true}).Append(dst[:0]) }},
 	} {
 		if n := testing.AllocsPerRun(100, c.run); n != 0 {
 			t.Errorf("%s: %v allocations, want none", c.name, n)

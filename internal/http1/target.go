@@ -47,7 +47,7 @@ func (r *Request) readTarget(at span) *Error {
 
 // readAbsolute reads the absolute form without its query.
 func (r *Request) readAbsolute(t []byte) *Error {
-	n := 0
+	var n int // of the scheme
 	switch {
 	case len(t) > 7 && equalFold(t[:7], "http://"):
 		n = 7

@@ -44,15 +44,15 @@ func (r *Request) header(name string) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	next, more := r.Headers.Value(name, 1)
-	if !more {
+	if _, more := r.Headers.Value(name, 1); !more {
 		return first, true
 	}
 	// The views last only until the next call of Value, so start over.
 	first, _ = r.Headers.Value(name, 0)
 	r.value = append(r.value[:0], first...)
 	for i := 1; ; i++ {
-		if next, more = r.Headers.Value(name, i); !more {
+		next, more := r.Headers.Value(name, i)
+		if !more {
 			return r.value, true
 		}
 		r.value = append(append(r.value, ", "...), next...)
