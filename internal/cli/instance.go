@@ -64,7 +64,7 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 		return nil, errors.Join(err, i.closeAccessLog())
 	}
 	if err := i.server.Start(); err != nil {
-		return nil, errors.Join(err, i.closeAccessLog())
+		return nil, errors.Join(err, i.drain(context.Background()))
 	}
 	if err := i.startAdmin(cfg.Admin); err != nil {
 		return nil, errors.Join(err, i.drain(context.Background()))

@@ -205,6 +205,9 @@ func (o *runOptions) serveUntilTold(ctx context.Context, i *instance, file *conf
 		if changes, err = watchFolders(ctx, o.file); err != nil {
 			i.options.log.Warn("changes of the configuration are seen on SIGHUP only", slog.Any("error", err))
 		}
+		if file.changed() { // after it was read, and before it was watched
+			i.reload(file.load)
+		}
 	}
 	for {
 		select {
