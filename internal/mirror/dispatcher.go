@@ -183,8 +183,8 @@ func (l *lane) dispatch(c *Copy) traffic.Reason {
 
 // enter takes one of the places for copies in flight.
 func (l *lane) enter() bool {
-	if l.state.inFlight.Add(1) > int64(l.state.limits.Load().InFlight) {
-		l.state.inFlight.Add(-1)
+	if !l.state.inFlight.Adjust(1) {
+		l.state.inFlight.Adjust(-1)
 		return false
 	}
 	l.active++
@@ -194,7 +194,7 @@ func (l *lane) enter() bool {
 // leave gives the place back.
 func (l *lane) leave() {
 	l.active--
-	l.state.inFlight.Add(-1)
+	l.state.inFlight.Adjust(-1)
 }
 
 // next sends waiting copies while there are places, and drops those that must

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -32,7 +31,7 @@ type Explanation struct {
 // edit, would do with s. out is what the primary would get; endpoint is the
 // address of the shadow. It allocates.
 func Explain(def *config.Mirror, edit *http1.Edit, s *Subject, out http1.Outgoing, endpoint string) (*Explanation, error) {
-	p, err := Compile(def, edit, nil, NewRegistry(math.MaxInt64).State("", def.Name, def.Backend))
+	p, err := Compile(def, edit, nil, NewRegistry().State("", def.Name, def.Backend))
 	if err != nil {
 		return nil, fmt.Errorf("explain mirror %s: %w", def.Name, err)
 	}

@@ -83,7 +83,7 @@ type State struct {
 	compiled float64       // largest share of any policy compiled since Retire
 	memory   spool.Budget
 	rate     rate
-	inFlight atomic.Int64 // sent and not yet answered
+	inFlight spool.Budget // copies sent and not yet answered
 	queued   atomic.Int64
 	limits   atomic.Pointer[config.Limits]
 	lastCopy atomic.Int64 // Unix ns
@@ -100,6 +100,7 @@ func (s *State) configure(def *config.Mirror) {
 	}
 	s.limits.Store(&limits)
 	s.memory.SetLimit(int64(limits.Memory))
+	s.inFlight.SetLimit(int64(limits.InFlight))
 	s.rate.set(limits.Rate)
 	s.compiled = max(s.compiled, float64(def.Numerator)/float64(max(def.Denominator, 1)))
 	s.Breaker.Configure(def.Backoff.Failures, time.Duration(def.Backoff.Base), time.Duration(def.Backoff.Max))
@@ -111,24 +112,25 @@ type Registry struct {
 	// Changed, if not nil, is told when a breaker changes. It must not block.
 	Changed func(s *State, b BreakerState, pause time.Duration)
 
-	memory spool.Budget
-	mu     sync.Mutex
-	states map[stateKey]*State
-	list   []*State
+	memory   spool.Budget
+	inFlight spool.Budget
+	mu       sync.Mutex
+	states   map[stateKey]*State
+	list     []*State
 }
 
 type stateKey struct{ route, name, backend string }
 
-// NewRegistry returns an empty registry; memory bounds the bytes that all
-// copies may hold together.
-func NewRegistry(memory int64) *Registry {
-	r := &Registry{states: map[stateKey]*State{}}
-	r.memory.SetLimit(memory)
-	return r
+// NewRegistry returns an empty registry, which allows nothing before SetLimits.
+func NewRegistry() *Registry {
+	return &Registry{states: map[stateKey]*State{}}
 }
 
-// SetMemory changes the bound on the bytes that all copies may hold together.
-func (r *Registry) SetMemory(n int64) { r.memory.SetLimit(n) }
+// SetLimits sets the bounds on the copies of all mirrors together.
+func (r *Registry) SetLimits(c config.Copies) {
+	r.memory.SetLimit(int64(c.Memory))
+	r.inFlight.SetLimit(int64(c.InFlight))
+}
 
 // State returns the state of a mirror, a new one if it has not been seen.
 func (r *Registry) State(routeName, mirror, backend string) *State {
@@ -138,7 +140,7 @@ func (r *Registry) State(routeName, mirror, backend string) *State {
 	s := r.states[key]
 	if s == nil {
 		s = &State{Route: routeName, Name: mirror, id: len(r.list), backend: backend}
-		s.memory.Parent = &r.memory
+		s.memory.Parent, s.inFlight.Parent = &r.memory, &r.inFlight
 		s.Breaker.Changed = func(b BreakerState, pause time.Duration) {
 			if r.Changed != nil {
 				r.Changed(s, b, pause)
