@@ -63,11 +63,21 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 	if err != nil {
 		return nil, errors.Join(err, i.closeAccessLog())
 	}
-	if err := i.server.Start(); err != nil {
+	// Everything that can fail does so before Start: from then on a running
+	// instance that this one takes over from is gone.
+	late := false
+	i.admin, err = i.listenAdmin(cfg.Admin)
+	if o.takeover && errors.Is(err, syscall.EADDRINUSE) {
+		late, err = true, nil
+	}
+	if err == nil {
+		err = i.server.Start()
+	}
+	if err != nil {
 		return nil, errors.Join(err, i.drain(context.Background()))
 	}
-	if err := i.startAdmin(cfg.Admin); err != nil {
-		return nil, errors.Join(err, i.drain(context.Background()))
+	if late {
+		i.inheritAdmin(cfg.Admin)
 	}
 	return i, nil
 }
@@ -91,14 +101,18 @@ func refuseShared(cfg *config.Config, o instanceOptions) error {
 	return nil
 }
 
-// startAdmin starts the first admin server. When this instance takes over from
-// another, that one lets go of the address in a moment.
-func (i *instance) startAdmin(c config.Admin) error {
+// inheritAdmin waits for the instance that was taken over to let go of the admin
+// address. If somebody else has it, requests are served all the same.
+func (i *instance) inheritAdmin(c config.Admin) {
 	const patience, pause = 5 * time.Second, 20 * time.Millisecond
 	s, err := i.listenAdmin(c)
-	for waited := time.Duration(0); i.options.takeover && errors.Is(err, syscall.EADDRINUSE) && waited < patience; waited += pause {
+	for waited := time.Duration(0); errors.Is(err, syscall.EADDRINUSE) && waited < patience; waited += pause {
 		time.Sleep(pause)
 		s, err = i.listenAdmin(c)
+	}
+	if err != nil {
+		i.options.log.Error("serving without an admin address; the next reload tries again", slog.Any("error", err))
+		return
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -108,7 +122,6 @@ func (i *instance) startAdmin(c config.Admin) error {
 	default:
 		i.admin = s
 	}
-	return err
 }
 
 // listenAdmin starts an admin server, or none.
@@ -149,7 +162,7 @@ func (i *instance) apply(cfg *config.Config) error {
 	defer i.mu.Unlock()
 	before := i.Config()
 	next := i.admin
-	if cfg.Admin.Address != before.Admin.Address {
+	if cfg.Admin.Address != before.Admin.Address || i.admin == nil {
 		var err error
 		if next, err = i.listenAdmin(cfg.Admin); err != nil {
 			return err
@@ -254,5 +267,5 @@ func (i *instance) reopen() {
 
 // serverLine says in a few words what serves.
 func serverLine(s *telemetry.Snapshot) string {
-	return fmt.Sprintf("understudy %s, %s on %d loops, configuration %s", telemetry.ReadBuild().Version, s.Driver, s.Loops, s.Config)
+	return fmt.Sprintf("understudy %s, %s on %s, configuration %s", telemetry.ReadBuild().Version, s.Driver, plural(s.Loops, "loop"), s.Config)
 }

@@ -33,11 +33,11 @@ func (v view) headline() string {
 	case !s.Ready:
 		state = "starting"
 	}
-	line := fmt.Sprintf("understudy %s, %s for %s, %s on %d loops, configuration %s", s.Version, state, s.Time.Sub(s.Started).Round(time.Second), s.Driver, s.Loops, s.Config)
+	line := fmt.Sprintf("understudy %s, %s for %s, %s on %s, configuration %s", s.Version, state, s.Time.Sub(s.Started).Round(time.Second), s.Driver, plural(s.Loops, "loop"), s.Config)
 	if s.ReloadsFailed > 0 {
 		line += fmt.Sprintf(" (%d refused)", s.ReloadsFailed)
 	}
-	return line + fmt.Sprintf(", %d clients", s.Connections.Open)
+	return line + ", " + plural(int(s.Connections.Open), "client")
 }
 
 // tables are live requests, copies and endpoints, in this order.
@@ -59,9 +59,7 @@ func (v view) live() *table {
 		}
 		t.add(append(row, cell{count(failed), alarming(failed, warn)}, r.InFlight,
 			duration.quantile(0.5), duration.quantile(0.99), first.quantile(0.5), first.quantile(0.99))...)
-		if failed > 0 {
-			t.remark("failed: " + reasons(r.Failed))
-		}
+		t.remark(remarks(counted{"answered", r.Codes}, counted{"failed", r.Failed}))
 	}
 	return t
 }
@@ -80,16 +78,7 @@ func (v view) copies() *table {
 		}
 		t.add(append(row, count(m.Completed), cell{count(dropped), alarming(dropped, warn)}, cell{count(failed), alarming(failed, bad)},
 			m.InFlight, v.state(m), first.quantile(0.5), first.quantile(0.99))...)
-		var why []string
-		for _, group := range []struct {
-			name   string
-			counts map[string]uint64
-		}{{"dropped", m.Dropped}, {"failed", m.Failed}, {"skipped", m.Skipped}} {
-			if text := reasons(group.counts); text != "" {
-				why = append(why, group.name+": "+text)
-			}
-		}
-		t.remark(strings.Join(why, "; "))
+		t.remark(remarks(counted{"answered", m.Codes}, counted{"dropped", m.Dropped}, counted{"failed", m.Failed}, counted{"skipped", m.Skipped}))
 	}
 	return t
 }
@@ -249,6 +238,23 @@ func durationText(ms float64) string {
 		return strconv.FormatFloat(ms, 'f', 1, 64) + "ms"
 	}
 	return strconv.FormatFloat(ms*1000, 'f', 0, 64) + "µs"
+}
+
+// counted is a set of counts and what happened so often.
+type counted struct {
+	what   string
+	counts map[string]uint64
+}
+
+// remarks says what the sums in a row consist of.
+func remarks(groups ...counted) string {
+	var list []string
+	for _, g := range groups {
+		if text := reasons(g.counts); text != "" {
+			list = append(list, g.what+": "+text)
+		}
+	}
+	return strings.Join(list, "; ")
 }
 
 // reasons lists what is not zero, greatest first.
