@@ -45,7 +45,8 @@ func System() *Streams {
 	if in := int(os.Stdin.Fd()); term.IsTerminal(in) {
 		s.Raw = func() (func(), error) {
 			before, err := term.MakeRaw(in)
-			return func() { term.Restore(in, before) }, err
+			// A terminal that cannot be restored is gone.
+			return func() { _ = term.Restore(in, before) }, err
 		}
 	}
 	return s

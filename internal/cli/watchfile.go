@@ -67,8 +67,8 @@ func watchFolders(ctx context.Context, path string) (<-chan struct{}, error) {
 				return
 			case <-w.Events:
 				quiet.Reset(settle)
-			case <-w.Errors:
-				// Events were lost: look at the file.
+			case err := <-w.Errors:
+				_ = err // whatever it is, events were lost: look at the file
 				quiet.Reset(settle)
 			case <-quiet.C:
 				followLink(w, path)
