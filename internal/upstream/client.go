@@ -89,6 +89,7 @@ func (cl *Client) Pick(b *Backend, avoid *Endpoint) *Endpoint {
 			best = e
 		}
 	}
+	cl.turns[b.id]++ // a whole turn ends where it began: the next of equals comes next
 	for tries := 0; (best == nil || best == avoid) && tries < 2; tries++ {
 		cl.turns[b.id]++
 		best = all[cl.turns[b.id]%uint(len(all))]
