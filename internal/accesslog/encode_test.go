@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/netip"
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -160,5 +162,22 @@ func BenchmarkLine(b *testing.B) {
 	buf := make([]byte, 0, 4096)
 	for b.Loop() {
 		buf = appendLine(buf[:0], e)
+	}
+}
+
+func TestEveryKeyIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/formats/access-log.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := regexp.MustCompile(`"([a-z_]+)":`).FindAllSubmatch(appendLine(nil, full()), -1)
+	if len(keys) < 30 {
+		t.Errorf("only %d keys in a line with every field set", len(keys))
+	}
+	for _, key := range keys {
+		if !bytes.Contains(page, []byte("`"+string(key[1])+"`")) {
+			t.Errorf("docs/formats/access-log.md does not mention %q", key[1])
+		}
 	}
 }

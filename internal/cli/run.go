@@ -110,7 +110,10 @@ func (o *runOptions) check(cmd *cobra.Command) error {
 	if _, err := o.serve.options(o.streams); err != nil {
 		return &usageError{err}
 	}
-	if o.file == "" {
+	switch o.file {
+	case "-":
+		return usagef("-c - cannot be read again when it changes: name a file")
+	case "":
 		if o.quick.Listen == "" && o.quick.Primary == "" {
 			return usagef("say what to run: -c FILE, or at least --listen and --primary")
 		}

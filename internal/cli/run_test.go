@@ -481,6 +481,7 @@ func TestRunRefusesWhatCannotBeServed(t *testing.T) {
 		"no primary":           {[]string{"--listen", ":0"}, 2, "--primary"},
 		"file and flags":       {[]string{"-c", "x", "--percent", "5"}, 2, "--percent cannot be used with -c: write it into the file"},
 		"file that is missing": {[]string{"-c", "no/such.yaml"}, 1, "read configuration: open no/such.yaml: no such file"},
+		"standard input":       {[]string{"-c", "-"}, 2, "-c - cannot be read again when it changes: name a file"},
 		"bad driver":           {[]string{"--listen", ":0", "--primary", "a:1", "--driver", "iouring"}, 2, "--driver: "},
 		"bad log level":        {[]string{"--listen", ":0", "--primary", "a:1", "--log-level", "loud"}, 2, `--log-level: "loud" is none of`},
 		"bad log format":       {[]string{"--listen", ":0", "--primary", "a:1", "--log-format", "xml"}, 2, `--log-format: log format "xml" is none of`},
