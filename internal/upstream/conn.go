@@ -538,6 +538,11 @@ func (c *Conn) cancel(call *Call) {
 	switch {
 	case c.closed:
 	case call.started:
+		if c.client.Late {
+			// A shadow that has stopped reading would keep what the system still
+			// has to send, and its memory, for minutes.
+			c.conn.Abort()
+		}
 		c.failAll(Failure{Reason: traffic.FailReset, Detail: "an earlier request on the connection was given up", Stale: true})
 	case idle && (c.connecting || c.lastCall || c.endpoint.gone.Load()):
 		c.close()
