@@ -43,11 +43,16 @@ func (r *request) finish() {
 	w.freeRequest(r)
 }
 
+// drawn says whether there is a sink and the present request is drawn for it.
+func (w *worker) drawn() bool {
+	part := w.plan.sampled
+	return part != 0 && len(w.sinks) > 0 && (part == 1<<64-1 || w.random.Uint64() < part)
+}
+
 // sample starts an exchange if there is a sink and this request is drawn.
 func (r *request) sample(m *route.Request) {
 	w := r.worker
-	part := w.plan.sampled
-	if part == 0 || len(w.sinks) == 0 || part != 1<<64-1 && w.random.Uint64() >= part {
+	if !w.drawn() {
 		return
 	}
 	h := r.client.head
@@ -59,7 +64,7 @@ func (r *request) sample(m *route.Request) {
 	r.join = &mirror.Join{Begin: r.start, Sinks: w.sinks, X: &traffic.Exchange{
 		ID:        string(id),
 		Start:     time.Now(),
-		Listener:  r.client.listener.name,
+		Listener:  w.plan.nameOf(r.client.listener),
 		Client:    m.Source,
 		Method:    string(h.Method()),
 		Host:      string(h.Host()),
@@ -74,8 +79,30 @@ func (r *request) sample(m *route.Request) {
 	r.join.Hold()
 }
 
+// report tells the sinks of a request whose head cannot be read: all that is
+// known is who sent it and what is wrong.
+func (cl *client) report(err *http1.Error) {
+	w := cl.worker
+	if !w.drawn() {
+		return
+	}
+	w.newID()
+	for _, sink := range w.sinks {
+		sink.Offer(&traffic.Exchange{
+			ID:       string(w.id[:]),
+			Start:    time.Now(),
+			Listener: w.plan.nameOf(cl.listener),
+			Client:   cl.peer,
+			Status:   err.Status,
+			Source:   traffic.Client,
+			Error:    err.Reason,
+		})
+	}
+}
+
 // reportTo fills in the live side of an exchange.
 func (r *request) reportTo(x *traffic.Exchange, now time.Duration) {
+	x.Duration = now - r.start
 	x.Status, x.Source, x.Error = r.status, r.source, r.reason
 	x.BytesIn, x.BytesOut = r.bytesIn, r.bytesOut
 	p := &x.Primary

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/spool"
@@ -64,12 +65,14 @@ type (
 // Run ends a client that took too long.
 func (c *clientExpired) Run() {
 	cl := (*client)(c)
-	if cl.req == nil && cl.in.Len() > 0 && !cl.lingering {
-		cl.refuse(&http1.Error{Status: 408, Reason: "the request head did not arrive in time"})
+	if cl.req == nil && cl.in.Len() > 0 && !cl.closing {
+		cl.refuse(&errHeadLate)
 		return
 	}
-	cl.close()
+	cl.gone(traffic.Client, "the client took too long")
 }
+
+var errHeadLate = http1.Error{Status: 408, Reason: "the request head did not arrive in time"}
 
 // Run writes what is due.
 func (c *clientFlush) Run() { (*client)(c).flush() }
@@ -79,6 +82,9 @@ func (c *clientResume) Run() {
 	cl := (*client)(c)
 	if !cl.closed && cl.in.Len() > 0 && cl.wants() {
 		cl.in.Discard(cl.consume(cl.in.Bytes(), nil))
+	}
+	if cl.eof {
+		cl.ended()
 	}
 	cl.listen()
 }
@@ -104,15 +110,7 @@ func (cl *client) OnReady(_ *loop.Conn, r loop.Ready) {
 func (cl *client) read() {
 	w := cl.worker
 	if cl.lingering {
-		_, err := cl.conn.Read(w.intake.Next().Space())
-		switch {
-		case err == nil || errors.Is(err, loop.ErrAgain):
-		case errors.Is(err, io.EOF) && cl.out.Len() > 0:
-			cl.eof = true
-			cl.listen()
-		default:
-			cl.close()
-		}
+		cl.discard()
 		return
 	}
 	if cl.in.Len() > 0 {
@@ -136,27 +134,48 @@ func (cl *client) read() {
 	cl.afterRead(err)
 }
 
+// discard reads what nobody wants any more.
+func (cl *client) discard() {
+	switch _, err := cl.conn.Read(cl.worker.intake.Next().Space()); {
+	case err == nil || errors.Is(err, loop.ErrAgain):
+	case errors.Is(err, io.EOF):
+		cl.eof = true
+		if cl.req == nil && cl.out.Len() == 0 {
+			cl.close()
+		}
+		cl.listen()
+	default:
+		cl.gone(traffic.Client, err.Error())
+	}
+}
+
 func (cl *client) afterRead(err error) {
 	switch {
 	case cl.closed || cl.lingering:
 		return
 	case err == nil || errors.Is(err, loop.ErrAgain):
-		cl.listen()
-		return
-	case !errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF):
+		cl.eof = true
+		cl.ended()
+	default:
 		cl.gone(traffic.Client, err.Error())
-		return
-	}
-	cl.eof = true
-	switch {
-	case cl.req == nil:
-		cl.closeAfterFlush()
-	case cl.req.tunnel:
-		cl.req.call.CloseWrite()
-	case !cl.req.bodyDone && !cl.closing:
-		cl.gone(traffic.Client, "the client left in the middle of its request")
 	}
 	cl.listen()
+}
+
+// ended does what the end of the client's direction means by now. What waits
+// in the inbox comes before the end, so it is called again when that has moved.
+func (cl *client) ended() {
+	switch {
+	case cl.closed || cl.closing:
+	case cl.req == nil: // what is in the inbox will never be a whole head
+		cl.closeAfterFlush()
+	case cl.in.Len() > 0:
+	case cl.req.tunnel:
+		cl.req.call.CloseWrite()
+	case !cl.req.bodyDone:
+		cl.gone(traffic.Client, "the client left in the middle of its request")
+	}
 }
 
 // wants says whether the next byte can be used now.
@@ -170,7 +189,7 @@ func (cl *client) wants() bool {
 // listen tells the loop whether to look for more bytes: not when some wait
 // that cannot be used yet, and not after the end.
 func (cl *client) listen() {
-	deaf := cl.closed || cl.eof || cl.blocked || cl.in.Len() > 0 && !cl.wants()
+	deaf := cl.eof || !cl.lingering && (cl.blocked || cl.in.Len() > 0 && !cl.wants())
 	if deaf != cl.deaf && !cl.closed {
 		cl.deaf = deaf
 		cl.conn.WantRead(!deaf)
@@ -209,7 +228,7 @@ func (cl *client) parse(p []byte) (used int) {
 		return len(p)
 	case n == 0:
 		if fresh {
-			w.loop.Arm(&cl.timer, duration(w.plan.config.Client.HeadTimeout))
+			cl.wait(w.plan.config.Client.HeadTimeout)
 		}
 		return 0
 	}
@@ -225,10 +244,11 @@ func (cl *client) refuse(err *http1.Error) {
 	row := w.row(0)
 	row.Codes[err.Status]++
 	row.Errors[traffic.Client]++
+	cl.report(err)
 	a := http1.Answer{Status: err.Status, Body: err.Reason, Close: true}
 	cl.out.Commit(a.Append(cl.out.Room(512)))
 	cl.closeAfterFlush()
-	cl.lingerSoon()
+	cl.linger()
 }
 
 // flushSoon writes what waits once the present event is over.
@@ -255,7 +275,7 @@ func (cl *client) flush() {
 			size += len(p)
 		}
 		cl.out.Advance(n)
-		if cl.req != nil {
+		if cl.req != nil && n > 0 {
 			cl.req.moved = cl.worker.loop.Now()
 		}
 		if n < size {
@@ -298,26 +318,40 @@ func (cl *client) wantWrite(on bool) {
 	}
 }
 
-// served makes the connection ready for the next request.
+// served makes the connection ready for the next request. keep says that the
+// client was told that there may be one.
 func (cl *client) served(keep bool) {
 	cl.worker.freeHead(cl.head)
 	cl.head, cl.req, cl.blocked = nil, nil, false
-	if !keep || cl.retired || cl.eof && cl.in.Len() == 0 {
+	switch {
+	case !keep || cl.eof && cl.in.Len() == 0:
 		cl.closing = true
-		return
-	}
-	if cl.in.Len() > 0 {
+		if cl.in.Len() > 0 {
+			cl.linger()
+		}
+	case cl.in.Len() > 0:
 		cl.worker.loop.AfterEvent((*clientResume)(cl))
-		return
+	default:
+		cl.rest()
+		cl.listen()
 	}
-	cl.rest()
-	cl.listen()
 }
 
 // rest waits for the next request.
 func (cl *client) rest() {
-	if t := duration(cl.worker.plan.config.Client.IdleTimeout); t > 0 {
-		cl.worker.loop.Arm(&cl.timer, t)
+	if cl.retired {
+		cl.worker.loop.Arm(&cl.timer, retireTime)
+		return
+	}
+	cl.wait(cl.worker.plan.config.Client.IdleTimeout)
+}
+
+// wait has the client's time end after t.
+func (cl *client) wait(t config.Timeout) {
+	if d := duration(t); d > 0 {
+		cl.worker.loop.Arm(&cl.timer, d)
+	} else {
+		cl.worker.loop.Disarm(&cl.timer)
 	}
 }
 
@@ -327,8 +361,8 @@ func (cl *client) retire() {
 		return
 	}
 	cl.retired = true
-	if cl.req == nil && !cl.lingering {
-		cl.worker.loop.Arm(&cl.timer, retireTime)
+	if cl.req == nil && !cl.closing {
+		cl.rest()
 	}
 }
 
@@ -340,23 +374,21 @@ func (cl *client) closeAfterFlush() {
 	cl.flushSoon()
 }
 
-// lingerSoon has finish wait for the client to stop sending.
-func (cl *client) lingerSoon() { cl.lingering = true }
+// linger throws away what the client still sends, and has finish wait until it
+// stops.
+func (cl *client) linger() {
+	cl.lingering, cl.blocked = true, false
+	cl.in.Reset()
+	cl.listen()
+}
 
 // finish closes, at once or, if the client may still be sending, when it has
 // seen that it was answered.
 func (cl *client) finish() {
-	if !cl.lingering || cl.eof {
+	if !cl.lingering || cl.eof || cl.conn.CloseWrite() != nil {
 		cl.close()
 		return
 	}
-	cl.in.Reset()
-	if err := cl.conn.CloseWrite(); err != nil {
-		cl.close()
-		return
-	}
-	cl.deaf = false
-	cl.conn.WantRead(true)
 	cl.worker.loop.Arm(&cl.timer, lingerTime)
 }
 
@@ -378,6 +410,7 @@ func (cl *client) close() {
 	}
 	cl.closed = true
 	w := cl.worker
+	w.server.clients.Add(-1)
 	w.loop.Disarm(&cl.timer)
 	cl.conn.Close()
 	cl.in.Reset()
@@ -388,13 +421,4 @@ func (cl *client) close() {
 	}
 	delete(w.clients, cl)
 	w.checkDrained()
-}
-
-// listenerIndex returns the index of the client's listener in the
-// configuration in force, -1 if it is not in it.
-func (cl *client) listenerIndex() int {
-	if p := cl.worker.plan; cl.listener.id < len(p.listeners) {
-		return p.listeners[cl.listener.id]
-	}
-	return -1
 }

@@ -23,6 +23,9 @@ func (r *request) fail(status int, source traffic.Source, why string) {
 	r.call.Cancel()
 	r.mark.Release()
 	if r.begun {
+		if r.untilClose {
+			r.client.conn.Abort() // an ordinary end would look like the end of the answer
+		}
 		r.client.gone(source, why)
 		return
 	}

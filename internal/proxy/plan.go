@@ -14,12 +14,34 @@ import (
 // plan is a Config compiled for serving: immutable, shared by all workers, and
 // replaced whole. A worker switches between two requests.
 type plan struct {
-	config    *config.Config
-	table     *route.Table
-	rules     []rule // by route.Rule.ID
-	listeners []int  // by listener.id: index into Config.Listeners, -1 if it is gone
-	limits    http1.Limits
-	sampled   uint64 // requests that are logged, as a part of 2^64; 0 = none
+	config  *config.Config
+	table   *route.Table
+	rules   []rule  // by route.Rule.ID
+	places  []place // by listener.id
+	limits  http1.Limits
+	sampled uint64 // requests that are logged, as a part of 2^64; 0 = none
+}
+
+// place is where a listener is in a configuration.
+type place struct {
+	index int  // in Config.Listeners, -1 if it is not there
+	open  bool // it is there under the same address
+}
+
+// place returns where ln is in p. Listeners that are newer than p are nowhere.
+func (p *plan) place(ln *listener) place {
+	if ln.id < len(p.places) {
+		return p.places[ln.id]
+	}
+	return place{index: -1}
+}
+
+// nameOf returns the name of ln in p, empty if it is not there.
+func (p *plan) nameOf(ln *listener) string {
+	if i := p.place(ln).index; i >= 0 {
+		return p.config.Listeners[i].Name
+	}
+	return ""
 }
 
 // rule is a route.Rule with everything it refers to.
@@ -34,6 +56,7 @@ type rule struct {
 	total    time.Duration // timeouts; 0 = off
 	backend  time.Duration
 	idle     time.Duration
+	shortest time.Duration // of the two before
 }
 
 // choice is a weighted backend.
@@ -56,6 +79,7 @@ func (s *Server) compile(cfg *config.Config) (*plan, []route.Problem, error) {
 		p.sampled = partOf64(cfg.AccessLog.Percent)
 	}
 	s.registry.Update(cfg.Backends)
+	s.mirrors.SetLimits(cfg.Copies)
 	keep := map[*mirror.State]bool{}
 	for _, r := range table.Rules() {
 		compiled, err := s.compileRule(r, keep)
@@ -86,6 +110,10 @@ func (s *Server) compileRule(r *route.Rule, keep map[*mirror.State]bool) (rule, 
 		total:   duration(def.Timeouts.Request),
 		backend: duration(def.Timeouts.Backend),
 		idle:    duration(def.Timeouts.Idle),
+	}
+	out.shortest = out.backend
+	if out.idle > 0 && (out.shortest == 0 || out.idle < out.shortest) {
+		out.shortest = out.idle
 	}
 	for _, ref := range def.Backends {
 		weight := 1

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,24 +64,30 @@ func (s *seen) wait(t *testing.T, n int) {
 	}
 }
 
-// drivers runs a test on every driver of this system.
+// drivers runs a test on every driver of this system, at the same time.
 func drivers(t *testing.T, test func(t *testing.T, d loop.Driver)) {
 	for _, d := range []loop.Driver{loop.Epoll, loop.Go} {
 		if _, err := loop.ParseDriver(string(d)); err != nil {
 			continue
 		}
-		t.Run(string(d), func(t *testing.T) { test(t, d) })
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			test(t, d)
+		})
 	}
 }
 
 // serve starts a proxy for the configuration and returns it with its address.
+// At the end of the test its books must balance.
 func serve(t *testing.T, d loop.Driver, yaml string) (*Server, string) {
 	t.Helper()
-	cfg, err := config.Parse("test.yaml", []byte(yaml))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(cfg, Options{Driver: d})
+	return serveWith(t, Options{Driver: d}, yaml)
+}
+
+// serveWith is serve with other options.
+func serveWith(t *testing.T, o Options, yaml string) (*Server, string) {
+	t.Helper()
+	s, err := New(parse(t, yaml), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +97,51 @@ func serve(t *testing.T, d loop.Driver, yaml string) (*Server, string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		s.Drain(ctx)
+		if err := s.Drain(ctx); err != nil {
+			t.Error(err)
+		}
+		balanced(t, s.Snapshot())
 	})
 	return s, s.Addrs()["web"].String()
+}
+
+func parse(t *testing.T, yaml string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse("test.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// balanced checks the books of a proxy in which nothing goes on any more.
+func balanced(t *testing.T, snap *telemetry.Snapshot) {
+	t.Helper()
+	if snap.Clients != 0 {
+		t.Errorf("%d clients are left", snap.Clients)
+	}
+	for _, l := range snap.Live {
+		if l.InFlight != 0 {
+			t.Errorf("route %q, backend %q: %d requests in flight", l.Route, l.Backend, l.InFlight)
+		}
+	}
+	for _, e := range snap.Endpoints {
+		if e.InFlight != 0 {
+			t.Errorf("endpoint %s: %d calls in flight", e.Address, e.InFlight)
+		}
+	}
+	for _, m := range snap.Mirrors {
+		sum := m.Completed
+		for _, n := range m.Dropped {
+			sum += n
+		}
+		for _, n := range m.Failed {
+			sum += n
+		}
+		if m.InFlight != 0 || m.Memory != 0 || m.Selected != sum {
+			t.Errorf("mirror %s: %d in flight, %d bytes held, %d selected and %d accounted for", m.Name, m.InFlight, m.Memory, m.Selected, sum)
+		}
+	}
 }
 
 // mirrored is a configuration with one primary and one mirror.
@@ -160,5 +207,3 @@ func TestCopiesArriveAtTheShadow(t *testing.T) {
 		}
 	})
 }
-
-var _ = net.Dial

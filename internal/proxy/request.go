@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -36,16 +37,18 @@ type request struct {
 	start, sent, first, moved time.Duration
 	bytesIn, bytesOut         int64
 	attempts                  int
+	refused                   []*upstream.Endpoint // the connection
 	status                    int
 	source                    traffic.Source
 	reason                    string
 
-	bodyDone  bool // the whole request was read
-	begun     bool // the client got a head
-	answered  bool // the whole answer is in the client's queue
-	outChunks bool // the client gets chunks
-	tunnel    bool // upgraded
-	counted   bool // counted as in flight
+	bodyDone   bool // the whole request was read
+	begun      bool // the client got a head
+	answered   bool // the whole answer is in the client's queue
+	outChunks  bool // the client gets chunks
+	untilClose bool // the client takes the end of the connection for the end of the answer
+	tunnel     bool // upgraded
+	counted    bool // counted as in flight
 }
 
 // maxAttempts bounds how often one request is sent: once, once more because a
@@ -60,11 +63,12 @@ const tunnelIdle = time.Hour
 // reset prepares r for its next use and keeps its memory.
 func (r *request) reset() {
 	*r = request{
-		worker: r.worker,
-		call:   upstream.Call{User: r, Out: r.call.Out},
-		mark:   r.mark,
-		copies: r.copies[:0],
-		timer:  r.timer,
+		worker:  r.worker,
+		call:    upstream.Call{User: r, Out: r.call.Out},
+		mark:    r.mark,
+		copies:  r.copies[:0],
+		refused: r.refused[:0],
+		timer:   r.timer,
 	}
 }
 
@@ -82,7 +86,7 @@ func (r *request) begin(cl *client) {
 	r.expect = h.ExpectContinue()
 	r.keep = h.KeepAlive()
 	m := &w.match
-	m.Listener, m.Host, m.Method, m.Path, m.Query = cl.listenerIndex(), h.Host(), h.Method(), h.Path(), h.Query()
+	m.Listener, m.Host, m.Method, m.Path, m.Query = w.plan.place(cl.listener).index, h.Host(), h.Method(), h.Path(), h.Query()
 	trusted := false
 	m.Source, trusted = w.plan.source(cl.peer, h)
 	m.Headers = h
@@ -129,10 +133,11 @@ func (r *request) forward(m *route.Request, trusted bool) {
 	}
 	out.Commit(http1.AppendRequest(out.Room(room), r.client.head, r.rule.edit, o))
 	r.call.Head = r.head
+	r.call.Once = !r.safe
 	r.call.Upgrade = o.Upgrade
 	r.call.Whole = r.bodyDone
 	r.send(endpoint)
-	r.startTimer()
+	r.watch()
 	r.copy(m, o)
 }
 
@@ -181,6 +186,7 @@ func (r *request) body(p []byte, b *spool.Buffer) (used int) {
 		r.pushed()
 		return len(p)
 	}
+	r.expect = false
 	data, n, err := r.decoder.Decode(p)
 	if err != nil {
 		r.keep = false
@@ -262,10 +268,16 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	r.moved = w.loop.Now()
 	o := http1.ResponseOutgoing{Length: resp.Framing(), Minor: r.minor}
 	if resp.Interim() && resp.Status() != 101 {
+		r.expect = false
 		if r.minor > 0 && !r.begun {
 			cl.out.Commit(http1.AppendResponse(cl.out.Room(512), resp, nil, &o))
 			cl.flushSoon()
 		}
+		return
+	}
+	if resp.Status() == 101 && !r.bodyDone {
+		// The rest of the request would be taken for the first bytes of the new protocol.
+		r.fail(502, traffic.Primary, "the primary switched protocols in the middle of the request")
 		return
 	}
 	r.mark.Release()
@@ -275,18 +287,11 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	w.copies.Governor.Live(r.first - r.sent)
 	w.report(r.moved)
 	if r.status == 101 {
-		r.tunnel, r.bodyDone, r.keep = true, true, false
 		o.Upgrade = true
-		r.cutCopies()
-	}
-	if o.Length == http1.LengthClose && r.minor > 0 {
-		o.Length = http1.LengthChunked
+		r.dig()
 	}
 	hasBody := !r.head && r.status >= 200 && r.status != 204 && r.status != 304
-	r.outChunks = o.Length == http1.LengthChunked && r.minor > 0 && hasBody
-	if o.Length == http1.LengthClose || o.Length == http1.LengthChunked && r.minor == 0 {
-		r.keep = r.keep && !hasBody
-	}
+	r.frame(&o, hasBody)
 	if !r.bodyDone || cl.retired || cl.eof && cl.in.Len() == 0 {
 		r.keep = false
 	}
@@ -297,6 +302,30 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	}
 	cl.out.Commit(http1.AppendResponse(cl.out.Room(room), resp, r.rule.answer, &o))
 	cl.flushSoon()
+}
+
+// frame chooses how the client learns where the answer ends, when the way that
+// the primary chose is none that the client would understand, or would cost
+// the connection.
+func (r *request) frame(o *http1.ResponseOutgoing, hasBody bool) {
+	endless := o.Length == http1.LengthClose || o.Length == http1.LengthChunked && r.minor == 0
+	switch {
+	case endless && !hasBody:
+		o.Length = http1.LengthNone
+	case endless && r.minor == 0:
+		r.keep, r.untilClose = false, true
+	case endless:
+		o.Length = http1.LengthChunked
+	}
+	r.outChunks = o.Length == http1.LengthChunked && hasBody && !r.untilClose
+}
+
+// dig makes the request a tunnel. The client may have sent the first bytes for
+// it, or its end, before it knew.
+func (r *request) dig() {
+	r.tunnel, r.keep = true, false
+	r.watch()
+	r.worker.loop.AfterEvent((*clientResume)(r.client))
 }
 
 // Data implements upstream.Caller.
@@ -342,20 +371,39 @@ func (r *request) retry(f upstream.Failure) bool {
 	if r.begun || r.attempts >= maxAttempts || r.client.closed {
 		return false
 	}
-	backend := r.call.Endpoint().Backend
+	last := r.call.Endpoint()
+	var next *upstream.Endpoint
 	switch {
-	case f.Unsent && f.Reason == traffic.FailConnect && len(backend.Endpoints()) < 2:
-		return false
+	case f.Unsent && f.Reason == traffic.FailConnect:
+		r.refused = append(r.refused, last)
+		next = r.other(last)
 	case f.Unsent:
+		next = r.worker.up.Pick(last.Backend, last)
 	case f.Stale && r.safe && r.mark.Len() > 0:
+		next = r.worker.up.Pick(last.Backend, nil)
 		r.call.Out.Reset()
 		r.mark.Replay(&r.call.Out)
 		r.mark.Release()
-	default:
+	}
+	if next == nil {
 		return false
 	}
-	r.send(r.worker.up.Pick(backend, r.call.Endpoint()))
+	r.send(next)
 	return true
+}
+
+// other returns an endpoint beside last that has not refused the request yet,
+// or nil.
+func (r *request) other(last *upstream.Endpoint) *upstream.Endpoint {
+	if next := r.worker.up.Pick(last.Backend, last); next == nil || !slices.Contains(r.refused, next) {
+		return next
+	}
+	for _, e := range last.Backend.Endpoints() {
+		if !slices.Contains(r.refused, e) {
+			return e
+		}
+	}
+	return nil
 }
 
 // settle notes that the whole answer, or as much of it as there is, is in the
@@ -366,8 +414,7 @@ func (r *request) settle() {
 	if !r.bodyDone {
 		// The client is still sending what nobody wants any more.
 		r.cutCopies()
-		cl.lingerSoon()
-		cl.blocked = false
+		cl.linger()
 	}
 	if r.tunnel || !r.keep {
 		cl.closing = true
@@ -407,35 +454,36 @@ func (r *request) abandon(source traffic.Source, why string) {
 	r.client.req = nil
 }
 
-// startTimer arms the first check of the request's timeouts.
-func (r *request) startTimer() {
-	if d := r.patience(); d > 0 {
-		r.worker.loop.Arm(&r.timer, d)
-	}
-}
-
-// patience returns how long the request may go on from now, 0 for ever,
-// negative if it has taken too long.
-func (r *request) patience() time.Duration {
-	now := r.worker.loop.Now()
+// deadline returns when the request has taken too long if nothing moves from
+// now on; 0 for never.
+func (r *request) deadline() (at time.Duration) {
 	stall := r.rule.idle
 	switch {
 	case r.tunnel:
-		stall = tunnelIdle
+		return r.moved + tunnelIdle
 	case !r.begun && r.bodyDone:
 		stall = r.rule.backend
 	}
-	left := time.Duration(0)
 	if stall > 0 {
-		left = r.moved + stall - now
+		at = r.moved + stall
 	}
-	if total := r.rule.total; total > 0 && !r.tunnel && (left == 0 || r.start+total-now < left) {
-		left = r.start + total - now
+	if total := r.start + r.rule.total; r.rule.total > 0 && (at == 0 || total < at) {
+		at = total
 	}
-	if left == 0 && (stall > 0 || r.rule.total > 0) {
-		return -1
+	return at
+}
+
+// watch arms the next look at the request's timeouts. Which of them counts
+// changes as the request goes on, and moving the timer each time would cost
+// more than a look too many: so it looks after the shortest at the latest.
+func (r *request) watch() {
+	d, at := r.rule.shortest, r.deadline()
+	if left := at - r.worker.loop.Now(); at > 0 && (d == 0 || left < d || r.tunnel) {
+		d = left
 	}
-	return left
+	if d > 0 {
+		r.worker.loop.Arm(&r.timer, d)
+	}
 }
 
 // requestExpired is a request whose timer has fired.
@@ -444,32 +492,28 @@ type requestExpired request
 // Run ends the request if it has taken too long, and looks again later if not.
 func (e *requestExpired) Run() {
 	r := (*request)(e)
-	switch left := r.patience(); {
-	case left > 0:
-		r.worker.loop.Arm(&r.timer, left)
-	case left < 0:
+	if at := r.deadline(); at > 0 && at <= r.worker.loop.Now() {
 		r.timedOut()
+		return
 	}
+	r.watch()
 }
 
 // timedOut ends the request and blames whoever was waited for.
 func (r *request) timedOut() {
-	source, why := traffic.Primary, "the primary did not answer in time"
+	const stopped = "the client stopped sending"
 	switch {
+	case r.tunnel: // nobody owed anything
+		r.client.gone(traffic.None, "")
 	case r.client.out.Len() > 0:
-		source, why = traffic.Client, "the client stopped reading"
-	case !r.bodyDone && r.call.Out.Len() == 0:
-		source, why = traffic.Client, "the client stopped sending"
+		r.client.gone(traffic.Client, "the client stopped reading")
+	case r.bodyDone || r.call.Out.Len() > 0 || r.expect:
+		r.call.Fail()
+		r.fail(504, traffic.Primary, "the primary did not answer in time")
+	case r.begun:
+		r.client.gone(traffic.Client, stopped)
+	default:
+		r.keep = false
+		r.fail(408, traffic.Client, stopped)
 	}
-	if source == traffic.Client {
-		if !r.begun {
-			r.keep = false
-			r.fail(408, source, why)
-			return
-		}
-		r.client.gone(source, why)
-		return
-	}
-	r.call.Fail()
-	r.fail(504, source, why)
 }

@@ -1,12 +1,9 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,9 +16,6 @@ import (
 	"github.com/understudy-proxy/understudy/internal/traffic"
 	"github.com/understudy-proxy/understudy/internal/upstream"
 )
-
-// copyMemory bounds the bytes that the copies of all mirrors hold together.
-const copyMemory = 256 << 20
 
 // Options are what a Server needs besides its configuration. The zero value
 // is usable.
@@ -52,32 +46,24 @@ type Server struct {
 	mirrors  *mirror.Registry
 	workers  []*worker
 	running  sync.WaitGroup
-	started  time.Time
+	began    time.Time
 	reloads  atomic.Uint64
+	clients  atomic.Int64 // connections, for the bound on them
 	serving  atomic.Bool
 	draining atomic.Bool
+	ending   sync.Once
+	taken    sync.Once // by another instance
 	done     chan struct{}
-	stop     sync.Once
 
 	mu        sync.Mutex // of what follows
+	started   bool       // the loops run, or did
 	plan      *plan
 	listeners map[listenerKey]*listener // open
 	nextID    int
 	liveIDs   map[liveKey]int
 	liveKeys  []liveKey
-	handover  *handover
-	// predecessors are connections to the instance that we take over from.
-	predecessors []net.Conn
+	handover  handover
 }
-
-// listener is an address that clients connect to.
-type listener struct {
-	id    int // dense, never used again
-	name  string
-	group *loop.Group
-}
-
-type listenerKey struct{ name, address string }
 
 type liveKey struct{ route, backend string }
 
@@ -95,8 +81,8 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		log:       o.Log,
 		driver:    o.Driver,
 		registry:  upstream.NewRegistry(o.Log),
-		mirrors:   mirror.NewRegistry(copyMemory),
-		started:   time.Now(),
+		mirrors:   mirror.NewRegistry(),
+		began:     time.Now(),
 		done:      make(chan struct{}),
 		listeners: map[listenerKey]*listener{},
 		liveIDs:   map[liveKey]int{},
@@ -104,7 +90,8 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.mirrors.Changed = s.logBreaker
 	s.liveID("", "")
 	if err := s.open(cfg); err != nil {
-		s.registry.Close()
+		s.closeListeners(&plan{})
+		s.release(false)
 		return nil, err
 	}
 	return s, nil
@@ -130,7 +117,10 @@ func (s *Server) open(cfg *config.Config) error {
 	s.logProblems(problems)
 	inherited := s.inherit(cfg)
 	if _, err := s.openListeners(cfg, inherited); err != nil {
-		s.closeListeners(&plan{})
+		for _, group := range inherited {
+			_ = group.Close() // they go on in the instance that they came from
+		}
+		s.handover.refuse()
 		return err
 	}
 	s.index(p)
@@ -158,75 +148,28 @@ func (s *Server) logProblems(problems []route.Problem) {
 	}
 }
 
-// openListeners opens the listeners of cfg that are not open yet and returns
-// them, also those that it opened before one failed.
-func (s *Server) openListeners(cfg *config.Config, inherited map[string]*loop.Group) (fresh []*listener, err error) {
-	for _, def := range cfg.Listeners {
-		key := listenerKey{def.Name, def.Address}
-		if s.listeners[key] != nil {
-			continue
-		}
-		group := inherited[def.Address]
-		if group == nil {
-			if group, err = loop.Open(def.Address, len(s.workers), s.driver); err != nil {
-				err = fmt.Errorf("listener %s: listen on %s: %w", def.Name, def.Address, err)
-				break
-			}
-		}
-		ln := &listener{id: s.nextID, name: def.Name, group: group}
-		s.nextID++
-		s.listeners[key] = ln
-		fresh = append(fresh, ln)
-	}
-	return fresh, err
-}
-
-// index fills in which listener has which place in p's configuration.
-func (s *Server) index(p *plan) {
-	p.listeners = make([]int, s.nextID)
-	for i := range p.listeners {
-		p.listeners[i] = -1
-	}
-	for i, def := range p.config.Listeners {
-		p.listeners[s.listeners[listenerKey{def.Name, def.Address}].id] = i
-	}
-}
-
-// Start serves. It must be called once.
+// Start serves. It must be called once; it fails if the server was drained
+// before.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return errDraining
+	}
+	s.started = true
 	for _, w := range s.workers {
 		w.plan = s.plan
-		w.up.Limits, w.up.Intake = s.plan.limits, w.intake
-		s.running.Add(1)
-		go func() {
-			defer s.running.Done()
-			w.loop.Run()
-		}()
+		s.running.Go(w.loop.Run)
 	}
+	s.handover.announce()
 	for _, ln := range s.listeners {
 		s.accept(ln)
-	}
-	if err := s.offerHandover(); err != nil {
-		s.log.Info("another instance cannot take over from this one", "error", err)
 	}
 	s.serving.Store(true)
 	return nil
 }
 
-// accept begins to take clients from ln.
-func (s *Server) accept(ln *listener) {
-	loops := make([]*loop.Loop, len(s.workers))
-	byLoop := map[*loop.Loop]*worker{}
-	for i, w := range s.workers {
-		loops[i] = w.loop
-		byLoop[w.loop] = w
-	}
-	ln.group.Accept(loops, func(l *loop.Loop, c *loop.Conn) loop.Handler {
-		return byLoop[l].accept(c, ln)
-	})
-}
+var errDraining = errors.New("the proxy is shutting down")
 
 // Apply puts cfg in force, whole, and returns the routes that were left out.
 // When it returns, every request that begins is served by cfg, and requests
@@ -236,7 +179,7 @@ func (s *Server) Apply(cfg *config.Config) ([]route.Problem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining.Load() {
-		return nil, errors.New("the proxy is shutting down")
+		return nil, errDraining
 	}
 	fresh, err := s.openListeners(cfg, nil)
 	if err != nil {
@@ -252,24 +195,17 @@ func (s *Server) Apply(cfg *config.Config) ([]route.Problem, error) {
 	s.index(p)
 	s.plan = p
 	s.closeListeners(p)
+	s.reloads.Add(1)
+	if !s.started {
+		return problems, nil
+	}
 	for _, w := range s.workers {
 		w.loop.Call(func() { w.adopt(p) })
 	}
 	for _, ln := range fresh {
 		s.accept(ln)
 	}
-	s.reloads.Add(1)
 	return problems, nil
-}
-
-// closeListeners closes the listeners that are not in p.
-func (s *Server) closeListeners(p *plan) {
-	for key, ln := range s.listeners {
-		if ln.id >= len(p.listeners) || p.listeners[ln.id] < 0 {
-			ln.group.Close()
-			delete(s.listeners, key)
-		}
-	}
 }
 
 // liveID returns the row for the books of a route's requests to a backend.
@@ -292,107 +228,6 @@ func (s *Server) Config() *config.Config {
 	return s.plan.config
 }
 
-// Addrs returns the bound address of each listener by its name.
-func (s *Server) Addrs() map[string]netip.AddrPort {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	addrs := map[string]netip.AddrPort{}
-	for _, ln := range s.listeners {
-		addrs[ln.name] = ln.group.Addr()
-	}
-	return addrs
-}
-
 // Ready says whether new clients are welcome: after Start and until the
 // server drains.
 func (s *Server) Ready() bool { return s.serving.Load() && !s.draining.Load() }
-
-// Done is closed when the server has ended: after Drain, or when another
-// instance took over and the last client has gone.
-func (s *Server) Done() <-chan struct{} { return s.done }
-
-// Drain ends the server: it takes no new clients, answers with Connection:
-// close, waits for live requests and then for copies, each for as long as the
-// configuration or ctx allows, and cuts off what is left. Calling it again
-// waits for the first call.
-func (s *Server) Drain(ctx context.Context) error {
-	s.stop.Do(func() { s.drain(ctx) })
-	<-s.done
-	return nil
-}
-
-// drain does what Drain says. Listeners that another instance shares are
-// closed on our side only.
-func (s *Server) drain(ctx context.Context) {
-	s.draining.Store(true)
-	s.mu.Lock()
-	cfg := s.plan.config
-	for _, ln := range s.listeners {
-		ln.group.Close()
-	}
-	if s.handover != nil {
-		s.handover.close()
-	}
-	s.mu.Unlock()
-	live, cancel := context.WithTimeout(ctx, orLong(cfg.Shutdown.Drain))
-	defer cancel()
-	s.drainWorkers(live)
-	copies, cancelCopies := context.WithTimeout(ctx, orLong(cfg.Shutdown.Copies))
-	defer cancelCopies()
-	s.drainCopies(copies)
-	for _, w := range s.workers {
-		w.loop.Stop()
-	}
-	s.running.Wait()
-	s.registry.Close()
-	close(s.done)
-}
-
-// orLong turns a timeout into one for a context: off is a day.
-func orLong(t config.Timeout) time.Duration {
-	if t < 0 {
-		return 24 * time.Hour
-	}
-	return time.Duration(t)
-}
-
-// drainWorkers waits for the clients of all workers, and then cuts them off.
-func (s *Server) drainWorkers(ctx context.Context) {
-	gone := make(chan struct{}, len(s.workers))
-	for _, w := range s.workers {
-		w.loop.Post(func() { w.drain(func() { gone <- struct{}{} }) })
-	}
-	for range s.workers {
-		select {
-		case <-gone:
-		case <-ctx.Done():
-			for _, w := range s.workers {
-				w.loop.Call(w.abort)
-			}
-			return
-		}
-	}
-}
-
-// drainCopies waits for the copies of all workers, and then drops them.
-func (s *Server) drainCopies(ctx context.Context) {
-	const look = 10 * time.Millisecond
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	for s.copiesInFlight() > 0 && ctx.Err() == nil {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
-	for _, w := range s.workers {
-		w.loop.Call(w.copies.Shutdown)
-	}
-}
-
-func (s *Server) copiesInFlight() (n int) {
-	for _, w := range s.workers {
-		w.loop.Call(func() { n += w.copies.InFlight() })
-	}
-	return n
-}

@@ -19,7 +19,7 @@ func (s *Server) Snapshot() *telemetry.Snapshot {
 	c := collector{keys: keys, live: map[liveKey]*telemetry.Live{}, mirrors: map[mirrorKey]*telemetry.Mirror{}, loads: map[*upstream.Endpoint]upstream.Load{}}
 	snap := &telemetry.Snapshot{
 		Time:     time.Now(),
-		Started:  s.started,
+		Started:  s.began,
 		Config:   version,
 		Reloads:  s.reloads.Load(),
 		Draining: s.draining.Load(),
@@ -27,16 +27,35 @@ func (s *Server) Snapshot() *telemetry.Snapshot {
 		Driver:   string(s.driver),
 	}
 	for _, w := range s.workers {
-		visit := func() { c.visit(w, snap) }
-		if !w.loop.Call(visit) {
-			<-s.done // the loop has ended, and with it everything that writes
-			visit()
-		}
+		s.visit(w, func() { c.visit(w, snap) })
 	}
 	s.mirrors.Gauges(c.gauges)
 	c.finish(snap)
 	snap.Endpoints = s.endpoints(c.loads)
 	return snap
+}
+
+// visit runs f while nothing else touches w: on its loop, or, before loops run
+// and after they have ended, here.
+func (s *Server) visit(w *worker, f func()) {
+	if s.before(f) || w.loop.Call(f) {
+		return
+	}
+	<-s.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+// before runs f if the server was not started yet.
+func (s *Server) before(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started || s.draining.Load() {
+		return false
+	}
+	f()
+	return true
 }
 
 type mirrorKey struct{ route, name, backend string }

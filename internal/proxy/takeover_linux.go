@@ -31,10 +31,16 @@ import (
 // Both share one accept queue throughout, so that no connection is lost, and a
 // new instance that fails before "ready" leaves the old one as it was.
 
-// handover holds the sockets on which a server waits for a successor.
+// handover is a server's part in takeovers: from its predecessor, and by its
+// successor.
 type handover struct {
+	predecessors []*net.UnixConn // that gave us listeners and wait to hear that we serve
+
 	mu      sync.Mutex
-	sockets []*net.UnixListener
+	sockets map[*listener]*net.UnixListener // on which a successor asks
+	asking  map[*net.UnixConn]bool          // successors that do not serve yet
+	over    bool                            // nobody else may ask
+	closed  bool                            // and who has asked gets no more time
 }
 
 // handshakeTime bounds each step of a takeover, and a new instance's start.
@@ -57,6 +63,9 @@ func (s *Server) inherit(cfg *config.Config) map[string]*loop.Group {
 	}
 	groups := map[string]*loop.Group{}
 	for _, def := range cfg.Listeners {
+		if chosenPort(def.Address) {
+			continue
+		}
 		conn, err := net.DialUnix("unix", nil, takeoverName(def.Address))
 		if err != nil {
 			continue // nobody there: the address is opened anew
@@ -68,7 +77,7 @@ func (s *Server) inherit(cfg *config.Config) map[string]*loop.Group {
 			continue
 		}
 		groups[def.Address] = group
-		s.predecessors = append(s.predecessors, conn)
+		s.handover.predecessors = append(s.handover.predecessors, conn)
 	}
 	return groups
 }
@@ -124,95 +133,148 @@ func sameUser(conn *net.UnixConn) error {
 	return nil
 }
 
-// offerHandover tells predecessors that we serve, and waits for a successor on
-// every listener's address. s.mu is held.
-func (s *Server) offerHandover() error {
-	for _, conn := range s.predecessors {
+// announce tells predecessors that we serve.
+func (h *handover) announce() {
+	for _, conn := range h.predecessors {
 		conn.SetDeadline(time.Now().Add(handshakeTime))
 		if _, err := conn.Write([]byte("ready\n")); err == nil {
 			bufio.NewReader(conn).ReadString('\n') // "done": its socket's name is free
 		}
-		conn.Close()
 	}
-	s.predecessors = nil
-	s.handover = &handover{}
-	for key, ln := range s.listeners {
-		if err := s.handover.wait(s, key.address, ln.group); err != nil {
-			return err
-		}
-	}
-	return nil
+	h.refuse()
 }
 
-// wait listens for a successor that wants group.
-func (h *handover) wait(s *Server, address string, group *loop.Group) error {
-	socket, err := net.ListenUnix("unix", takeoverName(address))
+// refuse leaves predecessors, which go on as before if they were not told that
+// we serve.
+func (h *handover) refuse() {
+	for _, conn := range h.predecessors {
+		conn.Close()
+	}
+	h.predecessors = nil
+}
+
+// offer waits for a successor that wants ln.
+func (h *handover) offer(s *Server, ln *listener) error {
+	if chosenPort(ln.key.address) {
+		return nil // nobody else could mean the same one
+	}
+	socket, err := net.ListenUnix("unix", takeoverName(ln.key.address))
 	if err != nil {
 		return err
 	}
 	h.mu.Lock()
-	h.sockets = append(h.sockets, socket)
-	h.mu.Unlock()
-	s.running.Add(1)
-	go func() {
-		defer s.running.Done()
-		for {
-			conn, err := socket.AcceptUnix()
-			if err != nil {
-				return
-			}
-			if err := s.handOver(conn, group); err != nil {
-				s.log.Error("hand over to another instance", "address", address, "error", err)
-			}
-			conn.Close()
-		}
-	}()
+	defer h.mu.Unlock()
+	if h.over {
+		return socket.Close()
+	}
+	if h.sockets == nil {
+		h.sockets, h.asking = map[*listener]*net.UnixListener{}, map[*net.UnixConn]bool{}
+	}
+	h.sockets[ln] = socket
+	s.running.Go(func() { h.wait(s, ln, socket) })
 	return nil
 }
 
-// handOver gives group to the successor at conn and, once it serves, ends this
+// withdraw ends what offer began.
+func (h *handover) withdraw(ln *listener) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if socket := h.sockets[ln]; socket != nil {
+		socket.Close()
+		delete(h.sockets, ln)
+	}
+}
+
+// wait serves successors that want ln until its socket is closed.
+func (h *handover) wait(s *Server, ln *listener, socket *net.UnixListener) {
+	for {
+		conn, err := socket.AcceptUnix()
+		if err != nil {
+			return
+		}
+		if err := s.handOver(conn, ln); err != nil && !s.draining.Load() {
+			s.log.Error("hand over to another instance", "address", ln.key.address, "error", err)
+		}
+		conn.Close()
+	}
+}
+
+// handOver gives ln to the successor at conn and, once it serves, ends this
 // server.
-func (s *Server) handOver(conn *net.UnixConn, group *loop.Group) error {
+func (s *Server) handOver(conn *net.UnixConn, ln *listener) error {
 	if err := sameUser(conn); err != nil {
 		return err
 	}
+	if err := give(conn, ln.group); err != nil {
+		return err
+	}
+	if err := s.handover.ready(conn); err != nil {
+		return err
+	}
+	s.handover.free()
+	conn.Write([]byte("done\n"))
+	s.taken.Do(func() {
+		s.log.Info("another instance has taken over")
+		if s.options.TakenOver != nil {
+			s.options.TakenOver()
+		}
+		go s.Drain(context.Background())
+	})
+	return nil
+}
+
+// give sends the sockets of group.
+func give(conn *net.UnixConn, group *loop.Group) error {
 	files, err := group.Files()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
 	fds := make([]int, 0, len(files))
 	for _, f := range files {
+		defer f.Close()
 		fds = append(fds, int(f.Fd()))
 	}
 	conn.SetDeadline(time.Now().Add(handshakeTime))
-	if _, _, err := conn.WriteMsgUnix([]byte("listeners\n"), unix.UnixRights(fds...), nil); err != nil {
-		return err
+	_, _, err = conn.WriteMsgUnix([]byte("listeners\n"), unix.UnixRights(fds...), nil)
+	return err
+}
+
+// ready waits until the successor at conn serves.
+func (h *handover) ready(conn *net.UnixConn) error {
+	h.mu.Lock()
+	if h.asking[conn] = true; h.closed {
+		conn.SetReadDeadline(time.Unix(1, 0))
 	}
+	h.mu.Unlock()
 	line, err := bufio.NewReader(conn).ReadString('\n')
+	h.mu.Lock()
+	delete(h.asking, conn)
+	h.mu.Unlock()
 	if err != nil || strings.TrimSpace(line) != "ready" {
 		return errors.New("the other instance did not start")
 	}
-	s.log.Info("another instance has taken over")
-	s.handover.close()
-	conn.Write([]byte("done\n"))
-	if s.options.TakenOver != nil {
-		s.options.TakenOver()
-	}
-	go s.Drain(context.Background())
 	return nil
 }
 
-// close stops waiting for successors.
-func (h *handover) close() {
+// free closes the sockets, so that the successor can have their names.
+func (h *handover) free() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, socket := range h.sockets {
+	h.over = true
+	for ln, socket := range h.sockets {
 		socket.Close()
+		delete(h.sockets, ln)
 	}
-	h.sockets = nil
+}
+
+// close waits for successors no more, also for those that have asked.
+func (h *handover) close() {
+	h.free()
+	h.refuse()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for conn := range h.asking {
+		conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }

@@ -13,13 +13,16 @@ import (
 // credentials.
 type handover struct{}
 
-func (h *handover) close() {}
+func (h *handover) announce()          {}
+func (h *handover) refuse()            {}
+func (h *handover) withdraw(*listener) {}
+func (h *handover) close()             {}
 
 // inherit returns no listeners.
 func (s *Server) inherit(*config.Config) map[string]*loop.Group { return nil }
 
-// offerHandover says that nobody can take over.
-func (s *Server) offerHandover() error {
+// offer says that nobody can take over, if somebody wants to know.
+func (h *handover) offer(s *Server, _ *listener) error {
 	if s.options.Takeover {
 		return errors.New("takeover works on Linux only")
 	}

@@ -69,15 +69,17 @@ func (w *worker) adopt(p *plan) {
 	w.up.CloseIdle(false)
 	w.copies.CloseIdle(false)
 	for cl := range w.clients {
-		if cl.listenerIndex() < 0 {
+		if !p.place(cl.listener).open {
 			cl.retire()
 		}
 	}
 }
 
-// accept takes a new client.
+// accept takes a new client, or nobody if there are as many as there may be.
 func (w *worker) accept(c *loop.Conn, ln *listener) loop.Handler {
-	if limit := w.plan.config.Client.Connections; limit > 0 && len(w.clients)*len(w.server.workers) >= limit {
+	n := w.server.clients.Add(1)
+	if limit := int64(w.plan.config.Client.Connections); limit > 0 && n > limit {
+		w.server.clients.Add(-1)
 		return nil
 	}
 	cl := &client{worker: w, conn: c, listener: ln}

@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/loop"
+)
+
+// listener is an address that clients connect to. It stays the same, with the
+// connections that wait in it, as long as the address is configured, under
+// whatever name.
+type listener struct {
+	id    int    // dense, never used again
+	name  string // in the configuration that had it last
+	key   listenerKey
+	group *loop.Group
+}
+
+// listenerKey tells listeners apart: by their address, or, if they let the
+// system choose a port, also by name.
+type listenerKey struct{ address, name string }
+
+func keyOf(def *config.Listener) listenerKey {
+	if chosenPort(def.Address) {
+		return listenerKey{def.Address, def.Name}
+	}
+	return listenerKey{address: def.Address}
+}
+
+// chosenPort says whether the system chooses the port of address, so that two
+// listeners with the same address are not the same.
+func chosenPort(address string) bool { return strings.HasSuffix(address, ":0") }
+
+// openListeners opens the listeners of cfg that are not open yet and returns
+// them, also those that it opened before one failed. What it uses of inherited
+// it takes out.
+func (s *Server) openListeners(cfg *config.Config, inherited map[string]*loop.Group) (fresh []*listener, err error) {
+	for i := range cfg.Listeners {
+		def := &cfg.Listeners[i]
+		key := keyOf(def)
+		if s.listeners[key] != nil {
+			continue
+		}
+		group := inherited[def.Address]
+		delete(inherited, def.Address)
+		if group == nil {
+			if group, err = loop.Open(def.Address, len(s.workers), s.driver); err != nil {
+				return fresh, fmt.Errorf("listener %s: listen on %s: %w", def.Name, def.Address, err)
+			}
+		}
+		ln := &listener{id: s.nextID, name: def.Name, key: key, group: group}
+		s.nextID++
+		s.listeners[key] = ln
+		fresh = append(fresh, ln)
+	}
+	return fresh, nil
+}
+
+// index fills in where the open listeners are in p's configuration. The last
+// requests to one that moved to another address are served as those to its
+// successor of the same name.
+func (s *Server) index(p *plan) {
+	p.places = make([]place, s.nextID)
+	for i := range p.places {
+		p.places[i].index = -1
+	}
+	byName := map[string]int{}
+	for i := range p.config.Listeners {
+		def := &p.config.Listeners[i]
+		byName[def.Name] = i
+		ln := s.listeners[keyOf(def)]
+		ln.name = def.Name
+		p.places[ln.id] = place{index: i, open: true}
+	}
+	for _, ln := range s.listeners {
+		if i, ok := byName[ln.name]; ok && !p.places[ln.id].open {
+			p.places[ln.id].index = i
+		}
+	}
+}
+
+// closeListeners closes the listeners that are not in p.
+func (s *Server) closeListeners(p *plan) {
+	for key, ln := range s.listeners {
+		if !p.place(ln).open {
+			s.handover.withdraw(ln)
+			_ = ln.group.Close() // nobody is left who could act on it
+			delete(s.listeners, key)
+		}
+	}
+}
+
+// accept begins to take clients from ln.
+func (s *Server) accept(ln *listener) {
+	loops := make([]*loop.Loop, len(s.workers))
+	byLoop := map[*loop.Loop]*worker{}
+	for i, w := range s.workers {
+		loops[i] = w.loop
+		byLoop[w.loop] = w
+	}
+	ln.group.Accept(loops, func(l *loop.Loop, c *loop.Conn) loop.Handler {
+		return byLoop[l].accept(c, ln)
+	})
+	if err := s.handover.offer(s, ln); err != nil {
+		s.log.Info("another instance cannot take over from this one", "address", ln.key.address, "error", err)
+	}
+}
+
+// Addrs returns the bound address of each listener by its name.
+func (s *Server) Addrs() map[string]netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addrs := map[string]netip.AddrPort{}
+	for _, ln := range s.listeners {
+		addrs[ln.name] = ln.group.Addr()
+	}
+	return addrs
+}
