@@ -27,9 +27,10 @@ type Loop struct {
 	woke  time.Duration // when the first event of this pass began; 0 = none yet
 	lag   time.Duration // see Lag
 
-	single     [1][]byte // the argument of Conn.Write
-	afterEvent []Task
-	afterPass  []Task
+	single      [1][]byte // the argument of Conn.Write
+	afterEvent  []Task
+	afterEvents []Task
+	afterPass   []Task
 
 	listeners []*netListener // that deal connections to the loop
 	pumping   sync.WaitGroup // goroutines of pumps
@@ -122,6 +123,12 @@ func (l *Loop) Now() time.Duration { return l.now }
 // AfterEvent has t run once the present callback has returned. Tasks may add
 // tasks.
 func (l *Loop) AfterEvent(t Task) { l.afterEvent = append(l.afterEvent, t) }
+
+// AfterEvents has t run when all that was ready in this pass has been handled,
+// before the tasks of AfterPass. Writing then, rather than after each event,
+// wakes whoever reads once for several writes. Tasks may add tasks, which run
+// in the same pass.
+func (l *Loop) AfterEvents(t Task) { l.afterEvents = append(l.afterEvents, t) }
 
 // AfterPass has t run at the end of this pass. Tasks may add tasks, which run
 // in the same pass.
@@ -225,12 +232,25 @@ func (l *Loop) finishEvent() {
 	l.afterEvent = l.afterEvent[:0]
 }
 
+// finishEvents runs the tasks that wait for the end of all events.
+func (l *Loop) finishEvents() {
+	for i := 0; i < len(l.afterEvents); i++ {
+		t := l.afterEvents[i]
+		l.afterEvents[i] = nil
+		t.Run()
+		l.finishEvent()
+	}
+	l.afterEvents = l.afterEvents[:0]
+}
+
 func (l *Loop) endPass() {
+	l.finishEvents()
 	for i := 0; i < len(l.afterPass); i++ {
 		t := l.afterPass[i]
 		l.afterPass[i] = nil
 		t.Run()
 		l.finishEvent()
+		l.finishEvents()
 	}
 	l.afterPass = l.afterPass[:0]
 	if l.woke > 0 {

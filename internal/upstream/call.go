@@ -84,7 +84,7 @@ func (c *Call) Started() bool { return c.started }
 // call is over.
 func (c *Call) Flush() {
 	if c.conn != nil {
-		c.conn.flushSoon()
+		c.conn.flushSoon(c.Out.Len())
 	}
 }
 
@@ -111,7 +111,7 @@ func (c *Call) client() *Client { return c.conn.client }
 func (c *Call) CloseWrite() {
 	if c.conn != nil {
 		c.conn.closeWrite = true
-		c.conn.flushSoon()
+		c.conn.flushSoon(0)
 	}
 }
 

@@ -106,20 +106,30 @@ func (c *Conn) add(call *Call) {
 		c.client.Loop.Disarm(&c.timer)
 	}
 	c.setPlace()
-	c.flushSoon()
+	c.flushSoon(call.Out.Len())
 }
 
-func (c *Conn) flushSoon() {
-	if c.dirty || c.writing || c.connecting {
+// flushSoon has what the calls hold written in this pass: the bytes of live
+// requests before those of copies, and a lot of bytes at once, so that their
+// blocks are free for the next read.
+func (c *Conn) flushSoon(waiting int) {
+	if c.writing || c.connecting {
 		return
 	}
-	c.dirty = true
-	if c.client.Late {
-		c.client.Loop.AfterPass((*connFlush)(c))
-	} else {
-		c.client.Loop.AfterEvent((*connFlush)(c))
+	switch l := c.client.Loop; {
+	case c.client.Late && !c.dirty:
+		l.AfterPass((*connFlush)(c))
+	case c.client.Late:
+	case waiting >= urgent:
+		l.AfterEvent((*connFlush)(c))
+	case !c.dirty:
+		l.AfterEvents((*connFlush)(c))
 	}
+	c.dirty = true
 }
+
+// urgent is how many bytes are written after the event that brought them.
+const urgent = 16 << 10
 
 // flush writes what the calls have until nothing is left or the socket takes
 // no more.
@@ -274,7 +284,7 @@ func (c *Conn) connected(r loop.Ready) {
 	c.connecting = false
 	c.client.Loop.Disarm(&c.timer)
 	c.conn.WantRead(!c.paused)
-	c.flushSoon()
+	c.flushSoon(0)
 }
 
 // read takes what the socket has, once: a loop comes back for more.
