@@ -329,6 +329,18 @@ type peer struct {
 // come; a connection too many fails the test. It returns the address.
 func (r *rig) serve(scripts ...func(p *peer)) string {
 	r.Helper()
+	return r.serveAll(func(i int, p *peer) {
+		if i >= len(scripts) {
+			r.Errorf("connection %d was not expected", i+1)
+			return
+		}
+		scripts[i](p)
+	})
+}
+
+// serveAll plays one script to every connection, with its number.
+func (r *rig) serveAll(script func(i int, p *peer)) string {
+	r.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		r.Fatal(err)
@@ -340,16 +352,11 @@ func (r *rig) serve(scripts ...func(p *peer)) string {
 			if err != nil {
 				return
 			}
-			if i >= len(scripts) {
-				r.Errorf("connection %d was not expected", i+1)
-				nc.Close()
-				continue
-			}
 			nc.SetDeadline(time.Now().Add(patience))
 			p := &peer{TCPConn: nc.(*net.TCPConn), t: r.T, r: bufio.NewReader(nc)}
 			playing.Go(func() {
 				defer p.Close()
-				scripts[i](p)
+				script(i, p)
 			})
 		}
 	})
