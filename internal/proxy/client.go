@@ -44,6 +44,8 @@ const (
 	// no longer read: more than one read brings, so that a primary that takes
 	// what it gets costs no system call to stop and go.
 	highWater = 2 * spool.Block
+	// urgent is how many bytes are written after the event that brought them.
+	urgent = 16 << 10
 	// maxSlices is how many slices one write takes at most.
 	maxSlices = 64
 	// lingerTime is how long a client that was answered early may go on
@@ -251,12 +253,19 @@ func (cl *client) refuse(err *http1.Error) {
 	cl.linger()
 }
 
-// flushSoon writes what waits once the present event is over.
+// flushSoon writes what waits in this pass, and a lot of it at once, so that
+// its blocks are free for the next read.
 func (cl *client) flushSoon() {
-	if !cl.dirty && !cl.writing && !cl.closed {
-		cl.dirty = true
-		cl.worker.loop.AfterEvent((*clientFlush)(cl))
+	if cl.writing || cl.closed {
+		return
 	}
+	switch l := cl.worker.loop; {
+	case cl.out.Len() >= urgent:
+		l.AfterEvent((*clientFlush)(cl))
+	case !cl.dirty:
+		l.AfterEvents((*clientFlush)(cl))
+	}
+	cl.dirty = true
 }
 
 // flush writes until nothing is left or the socket takes no more.
