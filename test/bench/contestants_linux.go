@@ -174,6 +174,7 @@ routes:
           - backend: shadow
             percent: {{.Percent}}
             writes: copy
+            limits: {inFlight: 1024, queue: 16384, memory: 128MiB}
 {{- if .Pipeline}}
             pipeline: {{.Pipeline}}
 {{- end}}
