@@ -24,6 +24,7 @@ const (
 // addresses of named endpoints fresh. It is safe for many goroutines.
 type Registry struct {
 	log    *slog.Logger
+	lookup func(ctx context.Context, address string) ([]netip.AddrPort, error)
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -36,7 +37,7 @@ type Registry struct {
 // NewRegistry returns an empty registry, which must be closed.
 func NewRegistry(log *slog.Logger) *Registry {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Registry{log: log, cancel: cancel, done: make(chan struct{}), backends: map[string]*Backend{}}
+	r := &Registry{log: log, lookup: lookup, cancel: cancel, done: make(chan struct{}), backends: map[string]*Backend{}}
 	go r.resolveLoop(ctx)
 	return r
 }
@@ -174,7 +175,7 @@ func (r *Registry) resolve(ctx context.Context, endpoints []*Endpoint) {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			addrs, err := lookup(ctx, e.Address)
+			addrs, err := r.lookup(ctx, e.Address)
 			if err != nil {
 				r.log.Error("no address for endpoint", "backend", e.Backend.Name, "endpoint", e.Address, "error", err)
 				return

@@ -2,7 +2,10 @@ package upstream
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -154,25 +157,39 @@ func TestEndpointsAreReadyBeforeTheyAreInForce(t *testing.T) {
 	defer r.Close()
 	r.Update(defs(t, "a=127.0.0.1:1"))
 	b := r.Get("a")
+	asked, answer := make(chan struct{}), make(chan struct{})
+	r.lookup = func(context.Context, string) ([]netip.AddrPort, error) {
+		close(asked)
+		<-answer
+		return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.2:2")}, nil
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range 20 {
-			r.Update(defs(t, "a=localhost:1 localhost:2"))
-			r.Update(defs(t, "a=127.0.0.1:1"))
-		}
+		r.Update(defs(t, "a=shop.example.com:2"))
 	}()
-	for {
-		select {
-		case <-done:
-			return
-		default:
-		}
-		for _, e := range b.Endpoints() {
-			if len(*e.addrs.Load()) == 0 {
-				t.Fatalf("%s is in force without an address", e.Address)
-			}
-		}
+	await(t, asked, "the lookup")
+	if e := b.Endpoints()[0]; e.Address != "127.0.0.1:1" || e.gone.Load() {
+		t.Errorf("during the lookup %s is in force, gone %v", e.Address, e.gone.Load())
+	}
+	close(answer)
+	await(t, done, "the update")
+	if e := b.Endpoints()[0]; e.Address != "shop.example.com:2" || (*e.addrs.Load())[0].String() != "127.0.0.2:2" {
+		t.Errorf("after the lookup %s is in force, at %v", e.Address, *e.addrs.Load())
+	}
+}
+
+// A lookup that fails leaves the addresses of the one before.
+func TestAddressesOutliveAFailedLookup(t *testing.T) {
+	t.Parallel()
+	r := NewRegistry(slog.New(slog.DiscardHandler))
+	defer r.Close()
+	r.Update(defs(t, "a=localhost:80"))
+	e := r.Get("a").Endpoints()[0]
+	r.lookup = func(context.Context, string) ([]netip.AddrPort, error) { return nil, errors.New("no server") }
+	r.resolve(t.Context(), []*Endpoint{e})
+	if addrs := *e.addrs.Load(); len(addrs) == 0 || addrs[0].String() != "127.0.0.1:80" {
+		t.Errorf("addresses %v, want those of before", addrs)
 	}
 }
 
