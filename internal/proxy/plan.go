@@ -67,8 +67,8 @@ type choice struct {
 }
 
 // compile makes the plan for cfg. Routes with problems are left out of the
-// plan and reported.
-func (s *Server) compile(cfg *config.Config) (*plan, []route.Problem, error) {
+// plan, and so are parts of rules that refer to nothing; both are reported.
+func (s *Server) compile(cfg *config.Config) (*plan, []route.Problem) {
 	table, problems := route.Compile(cfg)
 	p := &plan{
 		config: cfg,
@@ -82,14 +82,13 @@ func (s *Server) compile(cfg *config.Config) (*plan, []route.Problem, error) {
 	s.mirrors.SetLimits(cfg.Copies)
 	keep := map[*mirror.State]bool{}
 	for _, r := range table.Rules() {
-		compiled, err := s.compileRule(r, keep)
-		if err != nil {
-			return nil, problems, fmt.Errorf("route %s, rule %d: %w", r.Route, r.Index, err)
-		}
-		p.rules = append(p.rules, compiled)
+		c := ruleCompiler{server: s, rule: rule{Rule: r}, keep: keep}
+		c.compile()
+		p.rules = append(p.rules, c.rule)
+		problems = append(problems, c.problems...)
 	}
 	s.mirrors.Retire(keep)
-	return p, problems, nil
+	return p, problems
 }
 
 // partOf64 turns a percentage, nil for all, into a part of 2^64.
@@ -100,43 +99,75 @@ func partOf64(percent *float64) uint64 {
 	return uint64(*percent / 100 * (1 << 63) * 2)
 }
 
-func (s *Server) compileRule(r *route.Rule, keep map[*mirror.State]bool) (rule, error) {
-	def := r.Def
-	out := rule{
-		Rule:    r,
-		edit:    mirror.Edit(def.RequestHeaders),
-		answer:  mirror.Edit(def.ResponseHeaders),
-		own:     s.liveID(r.Route, ""),
-		total:   duration(def.Timeouts.Request),
-		backend: duration(def.Timeouts.Backend),
-		idle:    duration(def.Timeouts.Idle),
+// ruleCompiler makes a rule.
+type ruleCompiler struct {
+	server   *Server
+	rule     rule
+	keep     map[*mirror.State]bool // mirrors that are configured
+	problems []route.Problem
+}
+
+func (c *ruleCompiler) compile() {
+	r, def := &c.rule, c.rule.Def
+	r.edit = mirror.Edit(def.RequestHeaders)
+	r.answer = mirror.Edit(def.ResponseHeaders)
+	r.own = c.server.liveID(r.Route, "")
+	r.total = duration(def.Timeouts.Request)
+	r.backend = duration(def.Timeouts.Backend)
+	r.idle = duration(def.Timeouts.Idle)
+	r.shortest = r.backend
+	if r.idle > 0 && (r.shortest == 0 || r.idle < r.shortest) {
+		r.shortest = r.idle
 	}
-	out.shortest = out.backend
-	if out.idle > 0 && (out.shortest == 0 || out.idle < out.shortest) {
-		out.shortest = out.idle
-	}
-	for _, ref := range def.Backends {
-		weight := 1
-		if ref.Weight != nil {
-			weight = *ref.Weight
-		}
-		if weight == 0 {
-			continue
-		}
-		out.weights += uint64(weight)
-		out.backends = append(out.backends, choice{s.registry.Get(ref.Name), out.weights, s.liveID(r.Route, ref.Name)})
+	for i, ref := range def.Backends {
+		c.addBackend(i, ref)
 	}
 	for i := range def.Mirrors {
-		m := &def.Mirrors[i]
-		state := s.mirrors.State(r.Route, m.Name, m.Backend)
-		keep[state] = true
-		policy, err := mirror.Compile(m, out.edit, s.registry.Get(m.Backend), state)
-		if err != nil {
-			return rule{}, err
-		}
-		out.mirrors = append(out.mirrors, policy)
+		c.addMirror(i, &def.Mirrors[i])
 	}
-	return out, nil
+}
+
+func (c *ruleCompiler) addBackend(i int, ref config.BackendRef) {
+	weight := 1
+	if ref.Weight != nil {
+		weight = *ref.Weight
+	}
+	if weight == 0 {
+		return
+	}
+	r := &c.rule
+	backend := c.server.registry.Get(ref.Name)
+	if backend == nil {
+		c.report(fmt.Sprintf("backends[%d].name", i), fmt.Sprintf("there is no backend called %q", ref.Name))
+		return
+	}
+	r.weights += uint64(weight)
+	r.backends = append(r.backends, choice{backend, r.weights, c.server.liveID(r.Route, ref.Name)})
+}
+
+func (c *ruleCompiler) addMirror(i int, def *config.Mirror) {
+	r := &c.rule
+	backend := c.server.registry.Get(def.Backend)
+	if backend == nil {
+		c.report(fmt.Sprintf("mirrors[%d].backend", i), fmt.Sprintf("there is no backend called %q", def.Backend))
+		return
+	}
+	state := c.server.mirrors.State(r.Route, def.Name, def.Backend)
+	policy, err := mirror.Compile(def, r.edit, backend, state)
+	if err != nil {
+		c.report(fmt.Sprintf("mirrors[%d]", i), err.Error())
+		return
+	}
+	c.keep[state] = true
+	r.mirrors = append(r.mirrors, policy)
+}
+
+func (c *ruleCompiler) report(path, message string) {
+	r := &c.rule
+	c.problems = append(c.problems, route.Problem{
+		Route: r.Route, Rule: r.Index, Message: message,
+		Path: fmt.Sprintf("routes[%d].rules[%d].%s", r.RouteIndex, r.Index, path),
+	})
 }
 
 // duration turns a timeout into a duration, 0 for off.

@@ -110,10 +110,7 @@ func (s *Server) open(cfg *config.Config) error {
 		}
 		s.workers = append(s.workers, newWorker(s, l, s.log))
 	}
-	p, problems, err := s.compile(cfg)
-	if err != nil {
-		return err
-	}
+	p, problems := s.compile(cfg)
 	s.logProblems(problems)
 	inherited := s.inherit(cfg)
 	if _, err := s.openListeners(cfg, inherited); err != nil {
@@ -144,7 +141,7 @@ func (s *Server) logBreaker(m *mirror.State, b mirror.BreakerState, pause time.D
 
 func (s *Server) logProblems(problems []route.Problem) {
 	for _, p := range problems {
-		s.log.Error("route left out", "route", p.Route, "rule", p.Rule, "path", p.Path, "error", p.Message)
+		s.log.Error("a part of the configuration is left out", "route", p.Route, "rule", p.Rule, "path", p.Path, "error", p.Message)
 	}
 }
 
@@ -186,11 +183,7 @@ func (s *Server) Apply(cfg *config.Config) ([]route.Problem, error) {
 		s.closeListeners(s.plan)
 		return nil, err
 	}
-	p, problems, err := s.compile(cfg)
-	if err != nil {
-		s.closeListeners(s.plan)
-		return problems, err
-	}
+	p, problems := s.compile(cfg)
 	s.logProblems(problems)
 	s.index(p)
 	s.plan = p
