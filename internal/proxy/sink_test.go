@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -32,4 +34,25 @@ func (l *accessLog) next(t *testing.T) *traffic.Exchange {
 		t.Fatal("no exchange was handed over")
 		return nil
 	}
+}
+
+// stuckLog is a log handler that does not return before stuck is closed.
+type stuckLog struct {
+	slog.Handler
+	stuck, asked chan struct{}
+}
+
+func (l *stuckLog) logger() *slog.Logger { l.Handler = slog.DiscardHandler; return slog.New(l) }
+
+// Enabled implements slog.Handler.
+func (l *stuckLog) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (l *stuckLog) Handle(context.Context, slog.Record) error {
+	select {
+	case l.asked <- struct{}{}:
+	default:
+	}
+	<-l.stuck
+	return nil
 }
