@@ -83,14 +83,7 @@ func backend(t *testing.T, stage *Stage, documented string) {
 // services at the ports that all of them use.
 func TestDocumentsRun(t *testing.T) {
 	t.Parallel()
-	guides, err := filepath.Glob(top + "/docs/guides/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(guides) == 0 {
-		t.Fatal("no guides")
-	}
-	for _, name := range append([]string{top + "/README.md", top + "/CONTRIBUTING.md", top + "/docs/configuration.md"}, guides...) {
+	for _, name := range documents(t, "README.md", "CONTRIBUTING.md", "docs/configuration.md", "docs/formats/*.md", "docs/guides/*.md") {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
 			text, err := os.ReadFile(name)
@@ -105,6 +98,23 @@ func TestDocumentsRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// documents lists the files that each pattern, which must match some, stands for.
+func documents(t *testing.T, patterns ...string) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(filepath.Join(top, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(names) == 0 {
+			t.Fatalf("no document is called %s", pattern)
+		}
+		all = append(all, names...)
+	}
+	return all
 }
 
 // playDocument runs all examples of a document and returns what is wrong.
