@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/understudy-proxy/understudy/internal/config"
@@ -47,5 +49,106 @@ func TestANewInstanceTakesOverWithoutAFailedRequest(t *testing.T) {
 		close(stop)
 		wait()
 		old.Drain(context.Background())
+	})
+}
+
+// freeAddress returns an address that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// twoListeners is plain with a second listener.
+func twoListeners(primary, web, two string) string {
+	text := strings.Replace(plain(primary, ""), "127.0.0.1:0", web, 1)
+	return strings.Replace(text, "protocol: HTTP}]", `protocol: HTTP}, {name: two, address: "`+two+`"}]`, 1)
+}
+
+func TestASuccessorGetsEveryListenerAndTheOldOneIsToldOnce(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := backend(t, nil)
+		web, two := freeAddress(t), freeAddress(t)
+		var told atomic.Int64
+		old, err := New(parse(t, strings.Replace(plain(primary.address(), ""), "127.0.0.1:0", web, 1)), Options{Driver: d, TakenOver: func() { told.Add(1) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := old.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := old.Apply(parse(t, twoListeners(primary.address(), web, two))); err != nil {
+			t.Fatal(err)
+		}
+		// A client that nobody has served yet waits in the queue of the listener
+		// that came later: it must not be lost with the old instance.
+		var waiting net.Conn
+		for _, ln := range old.listeners {
+			if ln.name == "two" {
+				ln.group.Pause()
+				waiting = dial(t, two)
+			}
+		}
+		fresh, err := New(parse(t, twoListeners(primary.address(), web, two)), Options{Driver: d, Takeover: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := fresh.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-old.Done()
+		send(t, waiting, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		if got := status(t, bufio.NewReader(waiting), "GET"); got != 200 {
+			t.Errorf("got %d, want 200", got)
+		}
+		if n := told.Load(); n != 1 {
+			t.Errorf("the old instance was told %d times", n)
+		}
+		fresh.Drain(context.Background())
+	})
+}
+
+func TestASuccessorThatFailsLeavesTheOldInstanceAsItWas(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := backend(t, nil)
+		web := freeAddress(t)
+		taken, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer taken.Close()
+		s, err := New(parse(t, strings.Replace(plain(primary.address(), ""), "127.0.0.1:0", web, 1)), Options{Driver: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		client := newClient(t)
+		for range 3 {
+			if fresh, err := New(parse(t, twoListeners(primary.address(), web, taken.Addr().String())), Options{Driver: d, Takeover: true}); err == nil {
+				fresh.Drain(context.Background())
+				t.Fatal("listening on an address that is taken")
+			}
+			client.CloseIdleConnections()
+			if status, _, err := get(client, "http://"+web+"/"); status != 200 || err != nil {
+				t.Errorf("got %d, %v, want 200", status, err)
+			}
+		}
+		// One that never says that it serves does not hold up the end.
+		silent, err := net.DialUnix("unix", nil, takeoverName(web))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		if _, err := silent.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		client.CloseIdleConnections()
+		s.Drain(context.Background())
 	})
 }
