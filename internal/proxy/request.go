@@ -133,7 +133,7 @@ func (r *request) forward(m *route.Request, trusted bool) {
 	}
 	out.Commit(http1.AppendRequest(out.Room(room), r.client.head, r.rule.edit, o))
 	r.call.Head = r.head
-	r.call.Once = !r.safe
+	r.call.Once = !r.safe || !r.bodyDone
 	r.call.Upgrade = o.Upgrade
 	r.call.Whole = r.bodyDone
 	r.send(endpoint)
