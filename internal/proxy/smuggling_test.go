@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -114,7 +115,8 @@ func TestNothingIsSmuggledThrough(t *testing.T) {
 				}
 			}
 		}
-		for s.Snapshot().Clients > 0 {
+		if err := s.Drain(context.Background()); err != nil { // which ends pooled connections too
+			t.Error(err)
 		}
 		primary.Close()
 		shadow.Close()
