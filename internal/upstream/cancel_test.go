@@ -58,7 +58,7 @@ func TestCancelBeforeAnythingWasSentKeepsTheConnection(t *testing.T) {
 
 func TestCancelWhileConnectingEndsTheConnection(t *testing.T) {
 	drivers(t, func(r *rig) {
-		e := r.endpoint(hole(t))
+		e := r.endpoint(hole(r))
 		x := r.get("never")
 		r.send(e, x)
 		r.on(x.cancel)

@@ -62,7 +62,7 @@ func resolved(e *Endpoint, addresses ...string) {
 
 func TestRefusedConnectionFails(t *testing.T) {
 	drivers(t, func(r *rig) {
-		_, refused := bound(t)
+		_, refused := bound(r)
 		e := r.endpoint(refused)
 		x := r.get("a")
 		x.Whole = false // more may come until it is over
@@ -79,8 +79,8 @@ func TestRefusedConnectionFails(t *testing.T) {
 
 func TestEveryAddressOfANameIsTried(t *testing.T) {
 	drivers(t, func(r *rig) {
-		_, one := bound(t)
-		_, two := bound(t)
+		_, one := bound(r)
+		_, two := bound(r)
 		good := r.serve(func(p *peer) {
 			p.answer(p.request())
 			p.end()
@@ -123,7 +123,7 @@ func TestNameWithoutAddressFailsLikeARefusedConnection(t *testing.T) {
 
 func TestConnectTimesOut(t *testing.T) {
 	drivers(t, func(r *rig) {
-		b := r.backend(func(b *config.Backend) { b.ConnectTimeout = config.Timeout(50 * time.Millisecond) }, hole(t))
+		b := r.backend(func(b *config.Backend) { b.ConnectTimeout = config.Timeout(50 * time.Millisecond) }, hole(r))
 		x, y := r.get("a"), r.get("b")
 		r.client.Depth = 2 // both wait for one connection
 		r.send(b.Endpoints()[0], x, y)
@@ -169,7 +169,7 @@ func TestNamesAreLookedUp(t *testing.T) {
 		})
 		_, port, err := net.SplitHostPort(address)
 		if err != nil {
-			t.Fatal(err)
+			r.Fatal(err)
 		}
 		e := r.endpoint("localhost:" + port)
 		if addrs := *e.addrs.Load(); len(addrs) == 0 || !addrs[0].Addr().Is4() {

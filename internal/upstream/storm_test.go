@@ -144,7 +144,7 @@ func TestEveryCallEndsExactlyOnce(t *testing.T) {
 				r.client.Depth = depth
 				r.client.Late = depth > 1
 				s := &storm{rig: r, random: rand.New(rand.NewPCG(uint64(depth), 7)), left: 1500}
-				_, refused := bound(t)
+				_, refused := bound(r)
 				b := r.backend(nil, r.serveAll(func(i int, p *peer) {
 					misbehave(rand.New(rand.NewPCG(uint64(i), 1)), p)
 				}), r.serveAll(func(_ int, p *peer) {
