@@ -1,0 +1,159 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/understudy-proxy/understudy/internal/loop"
+)
+
+// frugal is a backend that allocates nothing: it answers as often as it has
+// read the bytes that every request ends with.
+func frugal(t *testing.T, end, answer string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				out, last, buf, n := []byte(answer), []byte(end), make([]byte, 64<<10), 0
+				for {
+					m, err := c.Read(buf[n:])
+					if err != nil {
+						return
+					}
+					n += m
+					for i := bytes.Index(buf[:n], last); i >= 0; i = bytes.Index(buf[:n], last) {
+						n = copy(buf, buf[i+len(last):n])
+						c.Write(out)
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	return ln.Addr().String()
+}
+
+// repeat sends the request n times on each of several connections, one after
+// the other, and reads the answers, without allocating.
+func repeat(t *testing.T, conns []net.Conn, request, answer []byte, n int) {
+	var wg sync.WaitGroup
+	for _, c := range conns {
+		wg.Go(func() {
+			got := make([]byte, len(answer))
+			for range n {
+				if _, err := c.Write(request); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, answer) {
+					t.Errorf("got %q, %v", got, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestARequestAllocatesNothing counts what the whole process allocates. The
+// portable driver is left out: it starts a goroutine for each write.
+func TestARequestAllocatesNothing(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n"
+	answer := ok + strings.Repeat("x", 200)
+	long := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10000\r\n\r\n" + strings.Repeat("x", 10000)
+	get := "GET /api/items?q=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n"
+	traced := strings.Replace(get, "\r\n\r\n", "\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n", 1)
+	body := strings.Repeat("b", 4095) + "$"
+	chunks := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+	tests := []struct{ name, mirrors, request, end, answer, own string }{
+		{"GET", "", get, "\r\n\r\n", answer, ""},
+		{"GET, chunked answer", "", get, "\r\n\r\n", chunks, ""},
+		{"GET, copied", "percent: 100", get, "\r\n\r\n", answer, ""},
+		{"GET, copied, long answer", "percent: 100", get, "\r\n\r\n", long, ""},
+		{"GET, copied with changes", "percent: 100, host: suffix, key: {cookie: a}, headers: {set: [{name: x-env, value: t}], remove: [cookie]}", traced, "\r\n\r\n", answer, ""},
+		{"GET, pipelined copies", "percent: 100, pipeline: 16", get, "\r\n\r\n", answer, ""},
+		{"GET, not selected", "percent: 0", get, "\r\n\r\n", answer, ""},
+		{"POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4096\r\n\r\n" + body, "$", answer, ""},
+		{"chunked POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + body + "\r\n0\r\n\r\n", "0\r\n\r\n", answer, ""},
+		{"refused", "", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "\r\n\r\n", "",
+			"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 25\r\n\r\nCONNECT is not supported\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			primary := frugal(t, test.end, test.answer)
+			yaml := plain(primary, "")
+			if test.mirrors != "" {
+				yaml = strings.Replace(withMirrors(primary, []string{frugal(t, test.end, test.answer)}, test.mirrors), "workers: 2", "workers: 1", 1)
+			}
+			s, addr := serve(t, loop.Epoll, yaml)
+			var conns []net.Conn
+			for range 4 {
+				conns = append(conns, dial(t, addr))
+			}
+			want := test.answer + test.own
+			const n = 5000 // on each of four connections
+			repeat(t, conns, []byte(test.request), []byte(want), n/5)
+			s.Snapshot()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			repeat(t, conns, []byte(test.request), []byte(want), n)
+			runtime.ReadMemStats(&after)
+			// The runtime itself allocates now and then.
+			if each := float64(after.Mallocs-before.Mallocs) / (4 * n); each > 0.02 {
+				t.Errorf("%.3f allocations for each request, want none", each)
+			}
+			for _, m := range settled(s) {
+				if m.Selected != m.Completed {
+					t.Errorf("%d of %d copies completed: %v %v", m.Completed, m.Selected, m.Dropped, m.Failed)
+				}
+			}
+		})
+	}
+}
+
+func TestAnIdleClientCostsLittle(t *testing.T) {
+	for _, d := range []loop.Driver{loop.Epoll, loop.Go} {
+		t.Run(string(d), func(t *testing.T) {
+			const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+			_, addr := serve(t, d, plain(frugal(t, "\r\n\r\n", answer), ""))
+			const n = 2000
+			conns := make([]net.Conn, n)
+			repeat(t, []net.Conn{dial(t, addr)}, []byte("GET / HTTP/1.1\r\nHost: h\r\n\r\n"), []byte(answer), 100)
+			before := memory()
+			for i := range conns {
+				conns[i] = dial(t, addr)
+				repeat(t, conns[i:i+1], []byte("GET / HTTP/1.1\r\nHost: h\r\n\r\n"), []byte(answer), 1)
+			}
+			// This is with the client's side of the connection.
+			each := (memory() - before) / n
+			if each > 12<<10 {
+				t.Errorf("%d bytes for each idle client, want at most 12 KiB", each)
+			}
+			t.Logf("%d bytes for each idle client", each)
+		})
+	}
+}
+
+// memory returns the bytes in use by heap and stacks.
+func memory() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc + m.StackInuse)
+}
