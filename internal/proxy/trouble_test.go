@@ -129,7 +129,8 @@ func misbehave(c *net.TCPConn, random *rand.Rand) {
 			}
 			return
 		case 9: // an answer in slow parts
-			for part := range strings.SplitSeq("HTTP/1.1 200 OK\r\nContent-|Length: 6\r\n\r|\nsl|ow|ly", "|") {
+			last := strings.Repeat("Connection: close\r\n", random.IntN(2))
+			for part := range strings.SplitSeq("HTTP/1.1 200 OK\r\n"+last+"Content-|Length: 6\r\n\r|\nsl|ow|ly", "|") {
 				<-time.After(time.Duration(random.IntN(10)) * time.Millisecond)
 				alive = write(part)
 			}
