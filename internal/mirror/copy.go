@@ -246,7 +246,7 @@ func (c *Copy) Body(p []byte, b *spool.Buffer) {
 		return
 	}
 	if c.left >= 0 && int64(len(p)) > c.left {
-		c.overLimit(p, b)
+		c.overLimit(p)
 		return
 	}
 	if c.left > 0 {
@@ -275,7 +275,7 @@ func (c *Copy) add(p []byte, b *spool.Buffer) {
 var crlf = []byte("\r\n")
 
 // overLimit does what the mirror wants when the body is longer than its limit.
-func (c *Copy) overLimit(p []byte, b *spool.Buffer) {
+func (c *Copy) overLimit(p []byte) {
 	switch c.policy.Def.Body.OverLimit {
 	case config.OverLimitTruncate:
 		if c.left > 0 {

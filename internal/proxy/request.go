@@ -87,7 +87,7 @@ func (r *request) begin(cl *client) {
 	r.keep = h.KeepAlive()
 	m := &w.match
 	m.Listener, m.Host, m.Method, m.Path, m.Query = w.plan.place(cl.listener).index, h.Host(), h.Method(), h.Path(), h.Query()
-	trusted := false
+	var trusted bool
 	m.Source, trusted = w.plan.source(cl.peer, h)
 	m.Headers = h
 	matched := w.plan.table.Match(m)

@@ -138,7 +138,7 @@ func (h *handover) announce() {
 	for _, conn := range h.predecessors {
 		conn.SetDeadline(time.Now().Add(handshakeTime))
 		if _, err := conn.Write([]byte("ready\n")); err == nil {
-			bufio.NewReader(conn).ReadString('\n') // "done": its socket's name is free
+			_, _ = bufio.NewReader(conn).ReadString('\n') // "done": its socket's name is free
 		}
 	}
 	h.refuse()
@@ -212,13 +212,13 @@ func (s *Server) handOver(conn *net.UnixConn, ln *listener) error {
 		return err
 	}
 	s.handover.free()
-	conn.Write([]byte("done\n"))
+	_, _ = conn.Write([]byte("done\n")) // the successor serves, whether it hears this or not
 	s.taken.Do(func() {
 		s.log.Info("another instance has taken over")
 		if s.options.TakenOver != nil {
 			s.options.TakenOver()
 		}
-		go s.Drain(context.Background())
+		go func() { _ = s.Drain(context.Background()) }() // it never fails
 	})
 	return nil
 }
