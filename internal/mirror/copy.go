@@ -112,7 +112,7 @@ func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 		if def.Body.OverLimit == config.OverLimitHeaders {
 			c.held = true
 			o.Length = bare
-			o.Extra = []byte(omitted + "\r\n")
+			o.Extra = omittedLine
 			c.build(&c.bare, r, o)
 			o.Length, o.Extra = length, nil
 		}
@@ -149,6 +149,8 @@ const (
 	truncated = "x-understudy-body: truncated"
 	omitted   = "x-understudy-body: omitted"
 )
+
+var truncatedLine, omittedLine = []byte(truncated + "\r\n"), []byte(omitted + "\r\n")
 
 // mark returns the line that says what became of a body of that length.
 func (d *Dispatcher) mark(what string, length int64) []byte {
@@ -281,7 +283,7 @@ func (c *Copy) overLimit(p []byte) {
 		if c.left > 0 {
 			c.add(p[:c.left], nil)
 		}
-		c.finishBody([]byte(truncated + "\r\n"))
+		c.finishBody(truncatedLine)
 	case config.OverLimitHeaders:
 		c.call.Out.Reset()
 		c.call.Out, c.bare = c.bare, c.call.Out
