@@ -87,7 +87,7 @@ func TestARequestAllocatesNothing(t *testing.T) {
 		{"GET, copied, long answer", "percent: 100", get, "\r\n\r\n", long, ""},
 		{"GET, copied with changes", "percent: 100, host: suffix, key: {cookie: a}, headers: {set: [{name: x-env, value: t}], remove: [cookie]}", traced, "\r\n\r\n", answer, ""},
 		{"GET, pipelined copies", "percent: 100, pipeline: 16", get, "\r\n\r\n", answer, ""},
-		{"GET, copied by name", "host: backend, match: {headers: [{name: user-agent, value: test}]}, limits: {rate: 1000000}", get, "\r\n\r\n", answer, ""},
+		{"GET, copied by name", "host: backend, match: {headers: [{name: user-agent, value: test}]}", get, "\r\n\r\n", answer, ""},
 		{"GET, not selected", "percent: 0", get, "\r\n\r\n", answer, ""},
 		{"POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4096\r\n\r\n" + body, "$", answer, ""},
 		{"chunked POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + body + "\r\n0\r\n\r\n", "0\r\n\r\n", answer, ""},
