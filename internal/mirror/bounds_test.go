@@ -183,6 +183,7 @@ func TestCopyIsCutWithItsClient(t *testing.T) {
 		{"whole", "", chunked, []string{"hello"}, true, "completed"},
 		{"without a body", "", get, nil, false, "completed"},
 		{"cut off before", ", body: {limit: 3, overLimit: truncate}", chunked, []string{"hello"}, false, "completed"},
+		{"cut off there", ", body: {limit: 5, overLimit: truncate}", "POST / HTTP/1.1\nHost: a\nContent-Length: 10", []string{"hello"}, false, "completed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			drivers(t, func(s *stage) {

@@ -255,6 +255,10 @@ func (c *Copy) Body(p []byte, b *spool.Buffer) {
 		c.left -= int64(len(p))
 	}
 	c.add(p, b)
+	if c.left == 0 && !c.chunked {
+		c.finishBody(nil) // cut off here: it has the length that was announced
+		return
+	}
 	if !c.charge() {
 		c.drop(traffic.DropMemory)
 		return
@@ -445,7 +449,10 @@ func (c *Copy) End(_ *upstream.Call, _ []byte, f upstream.Failure) {
 		c.drop(traffic.DropShutdown) // it was behind a copy that was dropped
 	case c.again(f):
 		c.retried = true
-		c.sendTo(nil)
+		if !f.Stale {
+			c.endpoint = nil // it refuses connections
+		}
+		c.sendTo(c.endpoint)
 	case f.Stale:
 		c.miss(f.Reason, f.Detail)
 	default:
