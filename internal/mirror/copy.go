@@ -138,10 +138,40 @@ func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 	if !c.charge() {
 		return traffic.DropMemory
 	}
-	if c.held {
-		return ""
+	switch {
+	case c.held:
+	case !c.call.Whole:
+		c.owner.startSoon(c)
+	default:
+		return c.lane.dispatch(c)
 	}
-	return c.lane.dispatch(c)
+	return ""
+}
+
+// startSoon dispatches c after the event. A small body comes with its head, so
+// by then the copy is whole: it may wait in a queue and share a connection,
+// which a copy that is still arriving may not.
+func (d *Dispatcher) startSoon(c *Copy) {
+	if len(d.starting) == 0 {
+		d.loop.AfterEvent((*start)(d))
+	}
+	d.starting = append(d.starting, c.Ticket())
+}
+
+// start is a dispatcher with copies to dispatch.
+type start Dispatcher
+
+// Run dispatches them.
+func (d *start) Run() {
+	for _, t := range d.starting {
+		if c := t.Copy(); c != nil {
+			if reason := c.lane.dispatch(c); reason != "" {
+				c.drop(reason)
+			}
+		}
+	}
+	clear(d.starting)
+	d.starting = d.starting[:0]
 }
 
 // The marks of a copy whose body is not all there.
@@ -169,11 +199,16 @@ func (c *Copy) allowed() (ok bool) {
 }
 
 func (c *Copy) build(q *spool.Queue, r *http1.Request, o *http1.Outgoing) {
-	q.Commit(http1.AppendRequest(q.Room(headRoom), r, c.policy.edit, o))
+	room := headRoom + int(min(max(o.Length, 0), maxJoint))
+	q.Commit(http1.AppendRequest(q.Room(room), r, c.policy.edit, o))
 }
 
-// headRoom is the room for a head that needs no second block.
-const headRoom = 1 << 10
+// headRoom is the room for a head that needs no second block, and maxJoint the
+// size up to which a body is put behind it, so that one write takes both.
+const (
+	headRoom = 1 << 10
+	maxJoint = 16 << 10
+)
 
 // setHost chooses the copy's host as its policy says.
 func (c *Copy) setHost(r *http1.Request, o *http1.Outgoing) {

@@ -16,16 +16,17 @@ import (
 type Dispatcher struct {
 	Governor Governor
 
-	loop   *loop.Loop
-	client *upstream.Client   // one for mirrors that do not pipeline …
-	piped  []*upstream.Client // … and one per depth for those that do
-	log    *slog.Logger
-	lanes  []*lane // by State.id
-	pace   pace
-	free   []*Copy
-	ended  []*Copy // free at the end of this pass
-	closed bool    // no more copies
-	total  int     // copies in flight in all lanes
+	loop     *loop.Loop
+	client   *upstream.Client   // one for mirrors that do not pipeline …
+	piped    []*upstream.Client // … and one per depth for those that do
+	log      *slog.Logger
+	lanes    []*lane // by State.id
+	pace     pace
+	free     []*Copy
+	ended    []*Copy  // free at the end of this pass
+	starting []Ticket // to be dispatched after the event
+	closed   bool     // no more copies
+	total    int      // copies in flight in all lanes
 
 	// Working space for the head of the copy that is being built.
 	out                           http1.Outgoing
