@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -116,8 +117,9 @@ func TestOnlyAPartOfTheExchangesIsHandedOverIfAskedFor(t *testing.T) {
 	primary := record(t, fine)
 	for percent, bounds := range map[string][2]int{"0": {0, 0}, "50": {400, 600}, "100": {1000, 1000}} {
 		log := newLog()
-		_, addr := serveWith(t, Options{Sinks: []traffic.Sink{log}}, "accessLog: {path: \"-\", percent: "+percent+"}\n"+plain(primary.address(), ""))
+		s, addr := serveWith(t, Options{Sinks: []traffic.Sink{log}}, "accessLog: {path: \"-\", percent: "+percent+"}\n"+plain(primary.address(), ""))
 		ask(t, addr, numbered(1000, "GET /%d HTTP/1.1\r\nHost: h\r\n\r\n")...)
+		s.Drain(context.Background()) // the last one ends after its answer has arrived
 		// Of 1,000 at 50 %, 100 more or less than 500 are 6.3 standard deviations:
 		// false failure once in 3·10^9 runs.
 		if n := len(log.got); n < bounds[0] || n > bounds[1] {
