@@ -144,9 +144,10 @@ func TestRefusedConnections(t *testing.T) {
 // A copy whose client is slow is not whole in time; its shadow is not to blame.
 func TestSlowClientDoesNotBlameTheShadow(t *testing.T) {
 	drivers(t, func(s *stage) {
-		p := s.mirror("v2", "writes: copy, timeout: 30ms", s.shadow(func(_ int, v *visit) { v.gone() }))
+		p := s.mirror("v2", "writes: copy", s.shadow(func(_ int, v *visit) { v.gone() }))
 		c := s.offer(p, chunked)
 		s.body(c, "hello")
+		s.expire(c)
 		s.one(p, "timeout")
 		if failures(p) != 0 {
 			s.Error("the breaker has heard of a failure")

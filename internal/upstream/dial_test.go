@@ -41,7 +41,7 @@ func hole(t testing.TB) (address string) {
 		t.Fatal(err)
 	}
 	for range 8 { // systems differ in how many fit
-		c, err := net.DialTimeout("tcp4", address, 100*time.Millisecond)
+		c, err := net.DialTimeout("tcp4", address, 300*time.Millisecond)
 		if err != nil {
 			return address
 		}

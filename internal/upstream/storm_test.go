@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A server that may do anything at any request.
@@ -58,6 +59,7 @@ type storm struct {
 	answered  int
 	failed    int
 	cancels   int
+	progress  chan struct{} // something ended
 }
 
 // start sends exchanges until enough are on their way.
@@ -126,6 +128,10 @@ func (s *storm) cancel(x *exchange) {
 }
 
 func (s *storm) over(x *exchange) {
+	select {
+	case s.progress <- struct{}{}:
+	default:
+	}
 	i := slices.Index(s.active, x)
 	s.active = slices.Delete(s.active, i, i+1)
 	s.start()
@@ -143,7 +149,7 @@ func TestEveryCallEndsExactlyOnce(t *testing.T) {
 			drivers(t, func(r *rig) {
 				r.client.Depth = depth
 				r.client.Late = depth > 1
-				s := &storm{rig: r, random: rand.New(rand.NewPCG(uint64(depth), 7)), left: 1500}
+				s := &storm{rig: r, random: rand.New(rand.NewPCG(uint64(depth), 7)), left: 1500, progress: make(chan struct{}, 1)}
 				_, refused := bound(r)
 				b := r.backend(nil, r.serveAll(func(i int, p *peer) {
 					misbehave(rand.New(rand.NewPCG(uint64(i), 1)), p)
@@ -154,13 +160,17 @@ func TestEveryCallEndsExactlyOnce(t *testing.T) {
 				}), refused)
 				s.endpoints = b.Endpoints()
 				r.on(s.start)
-				// Calls that get no answer are given up one at a time.
-				for pass, left := 0, 1; left > 0; pass++ {
-					r.on(func() {
-						if left = len(s.active); left > 0 && pass%50 == 0 {
-							s.cancel(s.active[0])
-						}
-					})
+				for left := 1; left > 0; r.on(func() { left = len(s.active) }) {
+					select {
+					case <-s.progress:
+					case <-time.After(5 * time.Millisecond):
+						// Calls that get no answer are given up one at a time.
+						r.on(func() {
+							if len(s.active) > 0 {
+								s.cancel(s.active[0])
+							}
+						})
+					}
 				}
 				r.on(func() {
 					t.Logf("%d answered, %d failed, %d cancelled", s.answered, s.failed, s.cancels)
