@@ -53,7 +53,7 @@ func TestConfigurationsChangeBetweenPipelinedRequests(t *testing.T) {
 	drivers(t, func(t *testing.T, d loop.Driver) {
 		primary, shadow := scripted(t), scripted(t)
 		v1 := strings.Replace(mirrored(primary.address(), shadow.address(), ""), "workers: 2", "workers: 1", 1)
-		s, addr := serve(t, d, v1)
+		s, addr := serve(t, d, "shutdown: {copies: 10ms}\n"+v1)
 		c := dial(t, addr)
 		var batch strings.Builder
 		for i := range 3 {
@@ -63,7 +63,7 @@ func TestConfigurationsChangeBetweenPipelinedRequests(t *testing.T) {
 		p := primary.next(t)
 		pr := bufio.NewReader(p)
 		head(t, pr)
-		next := strings.Replace(plain(primary.address(), "        requestHeaders: {set: [{name: x-new, value: \"1\"}]}\n        responseHeaders: {set: [{name: x-answer, value: new}]}"), "name: shop", "name: other", 1)
+		next := "shutdown: {copies: 10ms}\n" + strings.Replace(plain(primary.address(), "        requestHeaders: {set: [{name: x-new, value: \"1\"}]}\n        responseHeaders: {set: [{name: x-answer, value: new}]}"), "name: shop", "name: other", 1)
 		if _, err := s.Apply(parse(t, next)); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,6 @@ func TestAnEarlyAnswerArrivesWholeThoughTheClientGoesOnSending(t *testing.T) {
 		primary := scripted(t)
 		_, addr := serve(t, d, plain(primary.address(), ""))
 		c := dial(t, addr)
-		c.SetReadBuffer(8 << 10)
 		send(t, c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n")
 		p := primary.next(t)
 		head(t, bufio.NewReader(p))

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -205,5 +206,6 @@ func TestACopyThatComesBackIsNotCopiedAgain(t *testing.T) {
 		if m := settled(there)["m0"]; m.Skipped[traffic.SkipLoop] != 1 || m.Selected != 0 {
 			t.Errorf("got %+v, want no copy of the copy", m)
 		}
+		here.Drain(context.Background()) // first: it is a client of the other
 	})
 }
