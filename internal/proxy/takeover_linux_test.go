@@ -52,17 +52,6 @@ func TestANewInstanceTakesOverWithoutAFailedRequest(t *testing.T) {
 	})
 }
 
-// freeAddress returns an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // twoListeners is plain with a second listener.
 func twoListeners(primary, web, two string) string {
 	text := strings.Replace(plain(primary, ""), "127.0.0.1:0", web, 1)
