@@ -10,7 +10,8 @@
 //
 // A pass of a loop: wait for readiness; for every ready connection call its
 // handler, then the tasks of [Loop.AfterEvent]; run expired timers and posted
-// functions (each followed by AfterEvent tasks too); last, the tasks of
-// [Loop.AfterPass]. Live bytes are written after the event, copies after the
-// pass, so that a client's bytes always go first.
+// functions (each followed by AfterEvent tasks too); then the tasks of
+// [Loop.AfterEvents]; last, those of [Loop.AfterPass]. Live bytes are written
+// when all events have been handled, or after their own if they are many, and
+// copies after them, so that a client's bytes always go first.
 package loop

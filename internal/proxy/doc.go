@@ -8,7 +8,7 @@
 //	client.consume   bytes become a head, then parts of a body
 //	request.begin    route, pick a backend, build the head for the primary
 //	mirror.Offer     per mirror: skip, drop, or start a copy
-//	upstream.Send    the primary's bytes leave after the event, copies after the pass
+//	upstream.Send    the primary's bytes leave after the pass's events, copies after them
 //	request.Answer   the primary's head becomes the client's
 //	request.Data     its body streams; a slow client pauses the primary, never the other way round
 //	request.complete the last byte was taken by the client's socket: count, log, next request
