@@ -34,6 +34,7 @@ type client struct {
 	lingering bool // closed to the client; what still comes is thrown away
 	retired   bool // no more requests after this one
 	dirty     bool // a flush is due
+	rushed    bool // it is due after the event
 	writing   bool // waits for the socket to take more
 	deaf      bool // does not want to read
 	blocked   bool // the primary must take bytes before more are read
@@ -260,7 +261,9 @@ func (cl *client) flushSoon() {
 		return
 	}
 	switch l := cl.worker.loop; {
+	case cl.rushed:
 	case cl.out.Len() >= urgent:
+		cl.rushed = true
 		l.AfterEvent((*clientFlush)(cl))
 	case !cl.dirty:
 		l.AfterEvents((*clientFlush)(cl))
@@ -270,7 +273,7 @@ func (cl *client) flushSoon() {
 
 // flush writes until nothing is left or the socket takes no more.
 func (cl *client) flush() {
-	cl.dirty = false
+	cl.dirty, cl.rushed = false, false
 	for !cl.closed && cl.out.Len() > 0 {
 		v := cl.out.Spans(cl.worker.vec[:0], maxSlices)
 		cl.worker.vec = v

@@ -44,6 +44,7 @@ type Conn struct {
 	connecting bool
 	closed     bool
 	dirty      bool // a flush is due
+	rushed     bool // it is due after the event
 	writing    bool // waits for the socket to take more
 	paused     bool
 	inBody     bool
@@ -119,8 +120,9 @@ func (c *Conn) flushSoon(waiting int) {
 	switch l := c.client.Loop; {
 	case c.client.Late && !c.dirty:
 		l.AfterPass((*connFlush)(c))
-	case c.client.Late:
+	case c.client.Late || c.rushed:
 	case waiting >= urgent:
+		c.rushed = true
 		l.AfterEvent((*connFlush)(c))
 	case !c.dirty:
 		l.AfterEvents((*connFlush)(c))
@@ -134,7 +136,7 @@ const urgent = 16 << 10
 // flush writes what the calls have until nothing is left or the socket takes
 // no more.
 func (c *Conn) flush() {
-	c.dirty = false
+	c.dirty, c.rushed = false, false
 	if c.deaf {
 		c.discard()
 		return
