@@ -54,6 +54,7 @@ func (s *Server) release(started bool) {
 	}
 	s.running.Wait()
 	s.registry.Close()
+	s.notes.close()
 }
 
 // orLong turns a timeout into one for a context: off is a day.

@@ -40,7 +40,8 @@ type Options struct {
 // from the goroutine of an event loop.
 type Server struct {
 	options  Options
-	log      *slog.Logger
+	log      *slog.Logger // not for event loops …
+	notes    *notes       // … which have this
 	driver   loop.Driver
 	registry *upstream.Registry
 	mirrors  *mirror.Registry
@@ -79,6 +80,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s := &Server{
 		options:   o,
 		log:       o.Log,
+		notes:     newNotes(o.Log),
 		driver:    o.Driver,
 		registry:  upstream.NewRegistry(o.Log),
 		mirrors:   mirror.NewRegistry(),
@@ -87,7 +89,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		listeners: map[listenerKey]*listener{},
 		liveIDs:   map[liveKey]int{},
 	}
-	s.mirrors.Changed = s.logBreaker
+	s.mirrors.Changed = s.noteBreaker
 	s.liveID("", "")
 	if err := s.open(cfg); err != nil {
 		s.closeListeners(&plan{})
@@ -108,7 +110,7 @@ func (s *Server) open(cfg *config.Config) error {
 		if err != nil {
 			return fmt.Errorf("make an event loop: %w", err)
 		}
-		s.workers = append(s.workers, newWorker(s, l, s.log))
+		s.workers = append(s.workers, newWorker(s, l))
 	}
 	p, problems := s.compile(cfg)
 	s.logProblems(problems)
@@ -125,18 +127,18 @@ func (s *Server) open(cfg *config.Config) error {
 	return nil
 }
 
-// logBreaker is called on an event loop, which must not wait for a log.
-func (s *Server) logBreaker(m *mirror.State, b mirror.BreakerState, pause time.Duration) {
-	go func() {
+// noteBreaker is called on an event loop.
+func (s *Server) noteBreaker(m *mirror.State, b mirror.BreakerState, pause time.Duration) {
+	s.notes.add(func(log *slog.Logger) {
 		switch b {
 		case mirror.Open:
-			s.log.Info("the shadow keeps failing: copies pause", "route", m.Route, "mirror", m.Name, "pause", pause.Round(time.Millisecond))
+			log.Info("the shadow keeps failing: copies pause", "route", m.Route, "mirror", m.Name, "pause", pause.Round(time.Millisecond))
 		case mirror.HalfOpen:
-			s.log.Debug("one copy goes out to see whether the shadow is back", "route", m.Route, "mirror", m.Name)
+			log.Debug("one copy goes out to see whether the shadow is back", "route", m.Route, "mirror", m.Name)
 		case mirror.Closed:
-			s.log.Info("the shadow is back: copying again", "route", m.Route, "mirror", m.Name)
+			log.Info("the shadow is back: copying again", "route", m.Route, "mirror", m.Name)
 		}
-	}()
+	})
 }
 
 func (s *Server) logProblems(problems []route.Problem) {

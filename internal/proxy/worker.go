@@ -19,7 +19,6 @@ import (
 // touches it.
 type worker struct {
 	server *Server
-	log    *slog.Logger
 	loop   *loop.Loop
 	pool   spool.Pool
 	intake *spool.Intake
@@ -48,10 +47,9 @@ type worker struct {
 	ended    []*request       // not in use after this pass
 }
 
-func newWorker(s *Server, l *loop.Loop, log *slog.Logger) *worker {
+func newWorker(s *Server, l *loop.Loop) *worker {
 	w := &worker{
 		server:  s,
-		log:     log,
 		loop:    l,
 		clients: map[*client]struct{}{},
 		sinks:   s.options.Sinks,
@@ -59,7 +57,7 @@ func newWorker(s *Server, l *loop.Loop, log *slog.Logger) *worker {
 	}
 	w.intake = spool.NewIntake(&w.pool)
 	w.up = &upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}
-	w.copies = mirror.NewDispatcher(&upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}, log)
+	w.copies = mirror.NewDispatcher(&upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}, s.log)
 	return w
 }
 
@@ -201,18 +199,17 @@ func (w *worker) newID() {
 	}
 }
 
-// report tells people of a change of the governor, off the loop: a log that
-// blocks must not stop live requests.
+// report tells people of a change of the governor.
 func (w *worker) report(now time.Duration) {
 	if !w.copies.Governor.Tick(now) {
 		return
 	}
 	throttle := w.copies.Governor.Throttle()
-	go func() {
+	w.server.notes.add(func(log *slog.Logger) {
 		if throttle < 1 {
-			w.log.Info("live answers got slower while copying: fewer copies for now", "throttle", throttle)
+			log.Info("live answers got slower while copying: fewer copies for now", "throttle", throttle)
 		} else {
-			w.log.Info("live answers are as fast as before: copying in full again")
+			log.Info("live answers are as fast as before: copying in full again")
 		}
-	}()
+	})
 }
