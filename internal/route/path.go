@@ -11,7 +11,9 @@ import (
 // the same thing, and a rule that one of them can slip past is a trap. So
 // rules see what RFC 3986, section 6.2.2 calls equivalent as one path: percent
 // encodings of unreserved characters are decoded, others are in capitals, dot
-// segments are resolved, and bytes that no URI may contain are encoded. What
+// segments are resolved, and bytes that no URI may contain are encoded, a
+// percent sign that encodes nothing among them: with what follows it could
+// come to look like an encoding. What
 // may mean something else stays as it is: %2F, empty segments, capitals. Only
 // matching and rewriting use this form; a path that is not rewritten is
 // forwarded as it was received.
@@ -62,7 +64,7 @@ func appendCanonical(dst, path []byte) []byte {
 			}
 			continue
 		}
-		if plain[c] || c == '%' {
+		if plain[c] {
 			dst = append(dst, c)
 		} else {
 			dst = appendEscape(dst, c)

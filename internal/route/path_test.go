@@ -25,9 +25,10 @@ func TestCanonicalPath(t *testing.T) {
 		{"/café", "/caf%C3%A9"},
 		{"/a b", "/a%20b"},
 		{"/a\x00b", "/a%00b"},
-		{"/%", "/%"},
-		{"/%4", "/%4"},
-		{"/%zz", "/%zz"},
+		{"/%", "/%25"},
+		{"/%4", "/%254"},
+		{"/%zz", "/%25zz"},
+		{"/%A%66", "/%25Af"}, // must not come to look like %AF
 		{"/%25zz", "/%25zz"},
 		{"/%2561", "/%2561"},
 		{"/.", "/"},
@@ -58,7 +59,7 @@ func TestCanonicalPath(t *testing.T) {
 
 func TestCanonicalPathOfCanonicalPathIsItself(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/", "/a/b/", "/-._~", "/a%2Fb", "/%zz", "/caf%C3%A9", "/a//b", "/...", "*", ""} {
+	for _, path := range []string{"/", "/a/b/", "/-._~", "/a%2Fb", "/%25zz", "/caf%C3%A9", "/a//b", "/...", "*", ""} {
 		if got := string(appendCanonical(nil, []byte(path))); got != path {
 			t.Errorf("appendCanonical(%q) = %q", path, got)
 		}
