@@ -73,7 +73,7 @@ const howMeasured = `
 - Throughput is in closed loop, with all cores busy. Latency is in open loop: it counts from when a request fell due, whatever became of the ones before.
 - nginx: one worker per core, kept connections and HTTP/1.1 to both upstreams, no log, no body on disk. "As usually met": the shadow answers with a body, so that nginx cannot keep its connection. "At its best": the shadow answers 204.
 - haproxy: one thread per core, ` + "`http-reuse always`" + `, no mirror.
-- understudy: its defaults, and ` + "`writes: copy`" + `; pipelined: ` + "`pipeline: 16`" + `. It adds forwarding headers and a request id, and marks copies; nginx and haproxy are spared that.
+- understudy: ` + "`writes: copy`" + `, and limits on copies that a saturated machine does not reach; pipelined: ` + "`pipeline: 16`" + `. It adds forwarding headers and a request id, and marks copies; nginx and haproxy are spared that.
 - "Other CPU" is what programs unknown to the bench took of all cores: where it is more than a few percent, measure again.
 `
 
