@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ func fine(*message) (string, bool) { return "HTTP/1.1 200 OK\r\nContent-Length: 
 // one waits for the request with that id and returns it.
 func (s *recorder) one(t *testing.T, id string) *message {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		s.mu.Lock()
 		got := s.got[id]
 		s.mu.Unlock()
@@ -155,6 +156,7 @@ func TestRequestIDsAreTheSameAndTracesAreLinked(t *testing.T) {
 		const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 		ask(t, addr, "GET / HTTP/1.1\r\nHost: h\r\ntraceparent: 00-"+trace+"-"+span+"-01\r\ntracestate: a=b\r\n\r\n")
 		for len(primary.ids()) == 0 || len(shadow.ids()) == 0 {
+			runtime.Gosched()
 		}
 		id := primary.ids()[0]
 		if !slices.Equal(shadow.ids(), []string{id}) || len(id) != 36 || id[14] != '4' || !strings.Contains("89ab", id[19:20]) {
