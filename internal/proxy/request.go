@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"slices"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -50,15 +49,6 @@ type request struct {
 	tunnel     bool // upgraded
 	counted    bool // counted as in flight
 }
-
-// maxAttempts bounds how often one request is sent: once, once more because a
-// pooled connection turned out to be closed, and again for each endpoint that
-// refuses the connection.
-const maxAttempts = 4
-
-// tunnelIdle is how long an upgraded connection may be silent. WebSockets
-// often are, for much longer than a request may.
-const tunnelIdle = time.Hour
 
 // reset prepares r for its next use and keeps its memory.
 func (r *request) reset() {
@@ -364,48 +354,6 @@ func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 	}
 }
 
-// retry sends the request again if that is safe: no byte of an answer has come,
-// and either no byte of the request was sent, or a pooled connection turned out
-// to be closed and the method only reads.
-func (r *request) retry(f upstream.Failure) bool {
-	if r.begun || r.attempts >= maxAttempts || r.client.closed {
-		return false
-	}
-	last := r.call.Endpoint()
-	var next *upstream.Endpoint
-	switch {
-	case f.Unsent && f.Reason == traffic.FailConnect:
-		r.refused = append(r.refused, last)
-		next = r.other(last)
-	case f.Unsent:
-		next = r.worker.up.Pick(last.Backend, last)
-	case f.Stale && r.safe && r.mark.Len() > 0:
-		next = r.worker.up.Pick(last.Backend, nil)
-		r.call.Out.Reset()
-		r.mark.Replay(&r.call.Out)
-		r.mark.Release()
-	}
-	if next == nil {
-		return false
-	}
-	r.send(next)
-	return true
-}
-
-// other returns an endpoint beside last that has not refused the request yet,
-// or nil.
-func (r *request) other(last *upstream.Endpoint) *upstream.Endpoint {
-	if next := r.worker.up.Pick(last.Backend, last); next == nil || !slices.Contains(r.refused, next) {
-		return next
-	}
-	for _, e := range last.Backend.Endpoints() {
-		if !slices.Contains(r.refused, e) {
-			return e
-		}
-	}
-	return nil
-}
-
 // settle notes that the whole answer, or as much of it as there is, is in the
 // client's queue.
 func (r *request) settle() {
@@ -452,68 +400,4 @@ func (r *request) abandon(source traffic.Source, why string) {
 	r.cutCopies()
 	r.finish()
 	r.client.req = nil
-}
-
-// deadline returns when the request has taken too long if nothing moves from
-// now on; 0 for never.
-func (r *request) deadline() (at time.Duration) {
-	stall := r.rule.idle
-	switch {
-	case r.tunnel:
-		return r.moved + tunnelIdle
-	case !r.begun && r.bodyDone:
-		stall = r.rule.backend
-	}
-	if stall > 0 {
-		at = r.moved + stall
-	}
-	if total := r.start + r.rule.total; r.rule.total > 0 && (at == 0 || total < at) {
-		at = total
-	}
-	return at
-}
-
-// watch arms the next look at the request's timeouts. Which of them counts
-// changes as the request goes on, and moving the timer each time would cost
-// more than a look too many: so it looks after the shortest at the latest.
-func (r *request) watch() {
-	d, at := r.rule.shortest, r.deadline()
-	if left := at - r.worker.loop.Now(); at > 0 && (d == 0 || left < d || r.tunnel) {
-		d = left
-	}
-	if d > 0 {
-		r.worker.loop.Arm(&r.timer, d)
-	}
-}
-
-// requestExpired is a request whose timer has fired.
-type requestExpired request
-
-// Run ends the request if it has taken too long, and looks again later if not.
-func (e *requestExpired) Run() {
-	r := (*request)(e)
-	if at := r.deadline(); at > 0 && at <= r.worker.loop.Now() {
-		r.timedOut()
-		return
-	}
-	r.watch()
-}
-
-// timedOut ends the request and blames whoever was waited for.
-func (r *request) timedOut() {
-	const stopped = "the client stopped sending"
-	switch {
-	case r.tunnel: // nobody owed anything
-		r.client.gone(traffic.None, "")
-	case r.client.out.Len() > 0:
-		r.client.gone(traffic.Client, "the client stopped reading")
-	case r.bodyDone || r.call.Out.Len() > 0 || r.expect:
-		r.call.Fail()
-		r.fail(504, traffic.Primary, "the primary did not answer in time")
-	case r.begun:
-		r.client.gone(traffic.Client, stopped)
-	default:
-		r.keep = false
-		r.fail(408, traffic.Client, stopped)
-	}
 }
