@@ -70,13 +70,21 @@ func (r *request) sample(m *route.Request) {
 		Host:      string(h.Host()),
 		Path:      string(h.Path()),
 		Query:     string(h.Query()),
-		Protocol:  [...]string{"HTTP/1.0", "HTTP/1.1"}[r.minor],
+		Protocol:  r.protocol(),
 		UserAgent: string(agent),
 	}}
 	if r.rule != nil {
 		r.join.X.Route, r.join.X.Rule = r.rule.Route, r.rule.Index
 	}
 	r.join.Hold()
+}
+
+// protocol is what the client speaks.
+func (r *request) protocol() string {
+	if r.client.lane {
+		return "HTTP/2.0"
+	}
+	return [...]string{"HTTP/1.0", "HTTP/1.1"}[r.minor]
 }
 
 // report tells the sinks of a request whose head cannot be read: all that is

@@ -28,6 +28,8 @@ type client struct {
 	req   *request       // being served
 	timer loop.Timer     // between requests, for a head, or for a lingering close
 
+	fresh     bool // nothing was parsed yet: it may turn out to speak HTTP/2
+	lane      bool // a stream of a session, not a connection
 	closed    bool
 	eof       bool // the client has ended its direction
 	closing   bool // close when out is empty
@@ -220,6 +222,11 @@ func (cl *client) consume(p []byte, b *spool.Buffer) (used int) {
 // parse looks for a whole head at the front of p and begins its request.
 func (cl *client) parse(p []byte) (used int) {
 	w := cl.worker
+	if cl.fresh {
+		if used, decided := cl.recognise(p); !decided || cl.closed {
+			return used
+		}
+	}
 	fresh := cl.head == nil
 	if fresh {
 		cl.head = w.newHead()
@@ -422,7 +429,11 @@ func (cl *client) close() {
 	}
 	cl.closed = true
 	w := cl.worker
-	w.server.clients.Add(-1)
+	if cl.lane {
+		w.lanes--
+	} else {
+		w.server.clients.Add(-1)
+	}
 	w.loop.Disarm(&cl.timer)
 	cl.conn.Close()
 	cl.in.Reset()

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
 	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/session"
 	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -29,6 +30,9 @@ type worker struct {
 	random *rand.PCG
 
 	clients  map[*client]struct{}
+	lanes    int // of clients, those that are streams of sessions
+	sessions map[*session.Session]*listener
+	serving  *session.Options // of new sessions
 	accepted uint64
 	live     []*telemetry.Live // by live id; nil until used
 	draining bool
@@ -49,11 +53,12 @@ type worker struct {
 
 func newWorker(s *Server, l *loop.Loop) *worker {
 	w := &worker{
-		server:  s,
-		loop:    l,
-		clients: map[*client]struct{}{},
-		sinks:   s.options.Sinks,
-		random:  rand.NewPCG(rand.Uint64(), rand.Uint64()),
+		server:   s,
+		loop:     l,
+		clients:  map[*client]struct{}{},
+		sessions: map[*session.Session]*listener{},
+		sinks:    s.options.Sinks,
+		random:   rand.NewPCG(rand.Uint64(), rand.Uint64()),
 	}
 	w.intake = spool.NewIntake(&w.pool)
 	w.up = &upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}
@@ -63,7 +68,7 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 
 // adopt puts p in force for requests that begin from now on.
 func (w *worker) adopt(p *plan) {
-	w.plan = p
+	w.use(p)
 	w.up.CloseIdle(false)
 	w.copies.CloseIdle(false)
 	for cl := range w.clients {
@@ -71,6 +76,13 @@ func (w *worker) adopt(p *plan) {
 			cl.retire()
 		}
 	}
+	w.retireSessions(func(ln *listener) bool { return !p.place(ln).open })
+}
+
+// use has requests from now on served by p.
+func (w *worker) use(p *plan) {
+	w.plan = p
+	w.serving = w.sessionOptions(p)
 }
 
 // accept takes a new client, or nobody if there are as many as there may be.
@@ -80,12 +92,19 @@ func (w *worker) accept(c *loop.Conn, ln *listener) loop.Handler {
 		w.server.clients.Add(-1)
 		return nil
 	}
+	w.accepted++
+	cl := w.newClient(c, ln)
+	cl.fresh = true
+	return cl
+}
+
+// newClient returns what serves requests on c.
+func (w *worker) newClient(c *loop.Conn, ln *listener) *client {
 	cl := &client{worker: w, conn: c, listener: ln}
 	cl.out.Pool = &w.pool
 	cl.timer.Task = (*clientExpired)(cl)
 	cl.peer = c.Remote().Addr().Unmap()
 	w.clients[cl] = struct{}{}
-	w.accepted++
 	cl.rest()
 	return cl
 }
@@ -98,11 +117,12 @@ func (w *worker) drain(done func()) {
 	for cl := range w.clients {
 		cl.retire()
 	}
+	w.retireSessions(func(*listener) bool { return true })
 	w.checkDrained()
 }
 
 func (w *worker) checkDrained() {
-	if w.draining && len(w.clients) == 0 && w.drained != nil {
+	if w.draining && len(w.clients) == 0 && len(w.sessions) == 0 && w.drained != nil {
 		done := w.drained
 		w.drained = nil
 		done()
@@ -113,6 +133,9 @@ func (w *worker) checkDrained() {
 func (w *worker) abort() {
 	for cl := range w.clients {
 		cl.gone(traffic.Internal, "shutdown")
+	}
+	for s := range w.sessions {
+		s.Abort()
 	}
 }
 

@@ -26,8 +26,8 @@ type Call struct {
 	// then looked at before it is used, which costs a system call: the server may
 	// have closed it a moment ago.
 	Once bool
-	// Reused says that the call went out on a connection that had been used
-	// before. Set by Send.
+	// Reused says that the call went out on a connection that existed before.
+	// Set by Send.
 	Reused bool
 
 	conn     *Conn
@@ -64,6 +64,9 @@ type Failure struct {
 	// of this one broke it. The server may not have seen the request, and nothing
 	// is held against it.
 	Stale bool
+	// Refused says that the server has not looked at the request and never will,
+	// so that it may be sent again whatever it asks for. It comes with Stale.
+	Refused bool
 	// Unsent says that no byte of the request was taken by a socket.
 	Unsent bool
 }

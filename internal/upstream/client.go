@@ -40,6 +40,7 @@ type pool struct {
 	open     []*Conn // fewer than Depth calls on them; only with Depth > 1
 	inFlight int
 	requests uint64
+	sessions sessions
 }
 
 // Load is what one loop has to say about an endpoint.
@@ -129,10 +130,10 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 	call.endpoint = e
 	call.started, call.answered = false, false
 	c := p.take(call)
-	call.Reused = c != nil && !c.connecting
 	if c == nil {
 		c = cl.dial(e)
 	}
+	call.Reused = !c.connecting
 	c.add(call)
 }
 
@@ -169,6 +170,7 @@ func (cl *Client) CloseIdle(all bool) {
 		for j := len(p.idle) - 1; j >= 0; j-- {
 			p.idle[j].close()
 		}
+		p.sessions.retire()
 		if p.inFlight == 0 && p.endpoint.gone.Load() {
 			*p = pool{}
 		}
@@ -199,7 +201,7 @@ func (c *Conn) dialNext() {
 	for len(c.addrs) > 0 {
 		var addr netip.AddrPort
 		addr, c.addrs = c.addrs[0], c.addrs[1:]
-		conn, err := c.client.Loop.Dial(addr, c)
+		conn, err := c.connect(addr)
 		if err == nil {
 			c.conn, c.connecting = conn, conn.Connecting()
 			return
