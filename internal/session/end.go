@@ -43,18 +43,17 @@ func (s *Session) checkDone() {
 		return
 	}
 	if s.server && s.leaving && s.left == 0 || !s.server && (s.leaving || s.machine.Leaving()) && s.settled {
-		s.failLanes(errOver)
-		s.close()
-		s.flushSoon()
+		s.close(errOver)
 	}
 }
 
-// close closes the connection when what waits was written.
-func (s *Session) close() {
+// close breaks the lanes, and closes the connection when what waits was written.
+func (s *Session) close(err error) {
 	if s.closing || s.over {
 		return
 	}
 	s.closing = true
+	s.failLanes(err)
 	s.options.Loop.Arm(&s.timer, lingerTime)
 	s.flushSoon()
 	if s.out.Len() == 0 && !s.dirty {
@@ -67,7 +66,6 @@ func (s *Session) linger() {
 	if s.ended {
 		return
 	}
-	s.failLanes(errOver)
 	s.announce()
 	if s.conn.CloseWrite() != nil {
 		s.end(errOver)

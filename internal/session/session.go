@@ -309,8 +309,7 @@ func (s *Session) Receive(p []byte) {
 	err := s.machine.Receive(p)
 	switch {
 	case err != nil:
-		s.failLanes(err)
-		s.close()
+		s.close(err)
 	case !s.settled && s.machine.Settled():
 		s.settled = true
 		for _, l := range s.lanes {
