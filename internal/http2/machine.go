@@ -121,7 +121,6 @@ type Machine struct {
 	recv     int64
 	arrived  int64 // not given back yet
 	first    int64 // window of new streams
-	frame    int   // largest payload that the peer takes
 	resize   bool  // the peer's header table has changed
 	sections []byte
 }
@@ -140,7 +139,6 @@ func New(server bool, lim Limits, h Handler, out Output) *Machine {
 		send:    firstWindow,
 		recv:    int64(lim.Conn),
 		first:   firstWindow,
-		frame:   leastFrame,
 		budget:  budget{left: wasteBurst},
 	}
 	m.decoder = hpack.NewDecoder(tableSize, m.head.add)

@@ -96,6 +96,15 @@ func (m *Machine) pass(s *Stream, p []byte, end bool) {
 		return
 	}
 	n := int64(len(p))
+	if fits := s.length; fits > 0 && n > fits && !s.bodiless {
+		// However the frame was split: what was announced comes first.
+		s.length = 0
+		if m.handler.Data(s, p[:fits:fits], false); m.streams[m.id] != s {
+			return
+		}
+		m.broken(s, ProtocolError)
+		return
+	}
 	switch {
 	case s.bodiless && n > 0, s.length >= 0 && n > s.length, s.length > 0 && end && n < s.length && !s.bodiless:
 		m.broken(s, ProtocolError)

@@ -32,7 +32,7 @@ func (m *Machine) SendHead(s *Stream, f *Fields, end bool) {
 		flags = flagEndStream
 	}
 	for first := true; first || len(block) > 0; first = false {
-		n := min(len(block), m.frame)
+		n := min(len(block), leastFrame)
 		if n == len(block) {
 			flags |= flagEndHeaders
 		}
@@ -46,8 +46,9 @@ func (m *Machine) SendHead(s *Stream, f *Fields, end bool) {
 }
 
 // Sendable returns how many bytes of data can be sent on s in one frame now.
+// Frames are never longer than anybody takes, so that streams take turns.
 func (m *Machine) Sendable(s *Stream) int {
-	return int(max(0, min(s.send, m.send, int64(m.frame))))
+	return int(max(0, min(s.send, m.send, leastFrame)))
 }
 
 // Blocked says whether s waits for its own window, and not for the connection's.
