@@ -133,7 +133,7 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 	if c == nil {
 		c = cl.dial(e)
 	}
-	call.Reused = !c.connecting
+	call.Reused, call.Refusable = !c.connecting, c.lane
 	c.add(call)
 }
 
