@@ -27,8 +27,8 @@ var (
 	errOver  = errors.New("the connection has ended")
 )
 
-// Options are what sessions of one loop share. They must not be changed while
-// sessions use them.
+// Options are what sessions of one loop share. They must not be changed, nor
+// copied, while sessions use them.
 type Options struct {
 	Loop   *loop.Loop
 	Pool   *spool.Pool
@@ -50,6 +50,8 @@ type Options struct {
 	// Ended is called once, when a session takes or opens no more streams and
 	// has none left; nil is nobody.
 	Ended func(*Session)
+
+	vec [][]byte // working space of writes
 }
 
 // DefaultStreams is how many streams a client may have open at one time: what
@@ -356,14 +358,14 @@ func (s *Session) flushSoon() {
 func (s *Session) flush() {
 	s.dirty, s.rushed = false, false
 	now := s.options.Loop.Now()
-	var slices [maxSlices][]byte
 	for !s.over && !s.conn.Connecting() {
 		s.fill()
 		if s.out.Len() == 0 {
 			s.wrote = now
 			break
 		}
-		v := s.out.Spans(slices[:0], maxSlices)
+		v := s.out.Spans(s.options.vec[:0], maxSlices)
+		s.options.vec = v
 		n, err := s.conn.Writev(v)
 		if err != nil && !errors.Is(err, loop.ErrAgain) {
 			s.end(err)
