@@ -14,7 +14,8 @@ var ErrAgain = errors.New("nothing can be read or written at present")
 type Ready uint8
 
 const (
-	// Readable: a read returns bytes, io.EOF or the connection's error.
+	// Readable: a read returns bytes, io.EOF or the connection's error; or
+	// ErrAgain, if the one before filled its buffer with the last byte.
 	Readable Ready = 1 << iota
 	// Writable: a write takes bytes.
 	Writable
