@@ -76,7 +76,7 @@ func (s *socket) note(events uint32) {
 // in a pass.
 func (s *socket) deliver() {
 	switch {
-	case s.closed || !s.wants():
+	case s.over || !s.wants():
 	case s.pass == s.ep.pass:
 		s.update()
 	default:
@@ -87,7 +87,7 @@ func (s *socket) deliver() {
 func (s *socket) call(r Ready) {
 	s.pass = s.ep.pass
 	s.event(r)
-	if !s.closed {
+	if !s.over {
 		s.update()
 	}
 }
@@ -220,6 +220,7 @@ func (s *socket) end(how ending) error {
 	if how == endAbort {
 		_ = unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
+	s.over = true
 	s.ep.sockets[s.fd] = nil
 	return unix.Close(s.fd)
 }
