@@ -16,9 +16,10 @@ import (
 // client is one client's connection. It serves one request at a time; what is
 // pipelined behind it waits in the inbox.
 type client struct {
+	arrival
 	worker   *worker
-	conn     *loop.Conn
-	listener *listener
+	protocol string // TCP or TLS if it is a stream, which is one request without messages
+	server   string // that a TLS client asked for
 	peer     netip.Addr
 	peerText []byte // peer as text, once needed
 
@@ -29,6 +30,7 @@ type client struct {
 	timer loop.Timer     // between requests, for a head, or for a lingering close
 
 	closed    bool
+	broken    bool // it gets a reset: a stream that did not end well must not look whole
 	eof       bool // the client has ended its direction
 	closing   bool // close when out is empty
 	lingering bool // closed to the client; what still comes is thrown away
@@ -162,6 +164,7 @@ func (cl *client) afterRead(err error) {
 		cl.ended()
 	default:
 		cl.gone(traffic.Client, err.Error())
+		return
 	}
 	cl.listen()
 }
@@ -175,7 +178,7 @@ func (cl *client) ended() {
 		cl.closeAfterFlush()
 	case cl.in.Len() > 0:
 	case cl.req.tunnel:
-		cl.req.call.CloseWrite()
+		cl.req.endTunnel()
 	case !cl.req.bodyDone:
 		cl.gone(traffic.Client, "the client left in the middle of its request")
 	}
@@ -311,6 +314,9 @@ func (cl *client) flush() {
 			cl.req.complete()
 		}
 	}
+	if cl.req != nil && cl.req.lastWord {
+		cl.req.passEnd()
+	}
 	if cl.closing && cl.req == nil {
 		cl.finish()
 	}
@@ -333,7 +339,9 @@ func (cl *client) wantWrite(on bool) {
 // served makes the connection ready for the next request. keep says that the
 // client was told that there may be one.
 func (cl *client) served(keep bool) {
-	cl.worker.freeHead(cl.head)
+	if cl.head != nil {
+		cl.worker.freeHead(cl.head)
+	}
 	cl.head, cl.req, cl.blocked = nil, nil, false
 	switch {
 	case !keep || cl.eof && cl.in.Len() == 0:
@@ -422,6 +430,9 @@ func (cl *client) close() {
 	}
 	cl.closed = true
 	w := cl.worker
+	if cl.broken {
+		cl.conn.Abort()
+	}
 	w.server.clients.Add(-1)
 	w.loop.Disarm(&cl.timer)
 	cl.conn.Close()

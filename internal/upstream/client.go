@@ -99,10 +99,7 @@ func (cl *Client) Pick(b *Backend, avoid *Endpoint) *Endpoint {
 
 // health returns what calls of this kind have shown of e.
 func (cl *Client) health(e *Endpoint) *health {
-	if cl.Late {
-		return &e.copies
-	}
-	return &e.live
+	return e.healthOf(cl.Late)
 }
 
 func (cl *Client) pool(e *Endpoint) *pool {
@@ -128,10 +125,16 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 	p.requests++
 	call.endpoint = e
 	call.started, call.answered = false, false
-	c := p.take(call)
+	var c *Conn
+	if !call.Raw && !call.Alone {
+		c = p.take(call)
+	}
 	call.Reused = c != nil && !c.connecting
 	if c == nil {
 		c = cl.dial(e)
+		c.preface = call.Preface
+		c.lastCall = call.Raw || call.Alone
+		c.raw, c.tunnel, c.inBody = call.Raw, call.Raw, call.Raw
 	}
 	c.add(call)
 }
