@@ -197,7 +197,11 @@ func byReason(set []traffic.Reason, counts map[traffic.Reason]uint64) map[string
 func byCode(counts map[int]uint64) map[string]uint64 {
 	out := make(map[string]uint64, len(counts))
 	for c, n := range counts {
-		out[strconv.Itoa(c)] = n
+		text := "none"
+		if c != 0 { // a connection or a session without messages has no status
+			text = strconv.Itoa(c)
+		}
+		out[text] = n
 	}
 	return out
 }

@@ -22,6 +22,8 @@ type checkOptions struct {
 	headers  []string
 	from     string
 	listener string
+	server   string
+	given    map[string]bool // flags that describe a connection
 }
 
 func newCmdCheck(s *Streams, runF func(*checkOptions) error) *cobra.Command {
@@ -34,22 +36,28 @@ a problem the rules are listed.
 
 With --request the command explains which rule matches and why others do not,
 where the request goes, and for each mirror whether and why it is copied, and
-what the copy looks like.
+what the copy looks like. With --listener, --from or --sni and without --request
+it explains a connection to a listener of TCP, TLS or UDP in the same way.
 
-The exit code is 1 if there is a problem, or if no rule matches the request.`,
+The exit code is 1 if there is a problem, or if no rule matches the request or
+the connection.`,
 		Example: `  understudy check -c understudy.yaml
-  understudy check -c understudy.yaml --request 'POST /api/x?y=1' --header 'host: shop.example.com' --from 10.1.2.3`,
+  understudy check -c understudy.yaml --request 'POST /api/x?y=1' --header 'host: shop.example.com' --from 10.1.2.3
+  understudy check -c understudy.yaml --listener db --from 10.1.2.3`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.file == "" {
 				return usagef("say which file: -c FILE")
 			}
-			if opts.request == "" {
-				for _, name := range []string{"header", "from", "listener"} {
-					if cmd.Flags().Changed(name) {
-						return usagef("--%s belongs to a --request", name)
-					}
-				}
+			opts.given = map[string]bool{}
+			for _, name := range []string{"header", "from", "listener", "sni"} {
+				opts.given[name] = cmd.Flags().Changed(name)
+			}
+			switch {
+			case opts.request == "" && opts.given["header"]:
+				return usagef("--header belongs to a --request")
+			case opts.request != "" && opts.given["sni"]:
+				return usagef("--sni belongs to a connection, not to a --request")
 			}
 			if runF != nil {
 				return runF(opts)
@@ -63,6 +71,7 @@ The exit code is 1 if there is a problem, or if no rule matches the request.`,
 	f.StringVar(&opts.request, "request", "", "`request` to explain, such as 'GET /path?query'")
 	f.StringArrayVar(&opts.headers, "header", nil, "`field` of the request, such as 'x-user: 7'; may be repeated")
 	f.StringVar(&opts.from, "from", "127.0.0.1", "`address` that the request comes from")
+	f.StringVar(&opts.server, "sni", "", "`name` of the server that a TLS client asks for")
 	f.StringVar(&opts.listener, "listener", "", "`name` of the listener that it comes to; default: the first")
 	addOutputFlag(cmd, &opts.output)
 	return cmd
@@ -138,10 +147,10 @@ func (o *checkOptions) explain(cfg *config.Config, report *checkReport) error {
 		def := &cfg.Routes[r.RouteIndex]
 		report.Rules = append(report.Rules, ruleReport{
 			Route: r.Route, Rule: r.Index, Listeners: def.Listeners, Hostnames: def.Hostnames,
-			Matches: ruleMatches(r.Def), Target: ruleTarget(r.Def), Mirrors: ruleMirrors(r.Def),
+			Matches: ruleMatches(r.Def, cfg.ProtocolOf(def)), Target: ruleTarget(r.Def), Mirrors: ruleMirrors(r.Def),
 		})
 	}
-	if o.request == "" {
+	if o.request == "" && !o.connection() {
 		return nil
 	}
 	listener, err := o.listenerIndex(cfg)
@@ -152,11 +161,7 @@ func (o *checkOptions) explain(cfg *config.Config, report *checkReport) error {
 	if err != nil {
 		return usagef("--from %q is not an address such as 10.1.2.3", o.from)
 	}
-	head, err := o.head(cfg.Listeners[listener].Address)
-	if err != nil {
-		return err
-	}
-	x, err := proxy.Explain(cfg, listener, peer.Unmap(), []byte(head))
+	x, err := o.explanation(cfg, listener, peer.Unmap())
 	if err != nil {
 		return err
 	}
@@ -165,13 +170,57 @@ func (o *checkOptions) explain(cfg *config.Config, report *checkReport) error {
 	return nil
 }
 
+// connection says whether a connection is to be explained.
+func (o *checkOptions) connection() bool {
+	return o.request == "" && (o.given["from"] || o.given["listener"] || o.given["sni"])
+}
+
+// belongs is the error of flags that need a request, because of why.
+func (o *checkOptions) belongs(why string) error {
+	for _, name := range []string{"listener", "from"} {
+		if o.given[name] {
+			return usagef("--%s belongs to a --request: %s", name, why)
+		}
+	}
+	return usagef("--sni belongs to a connection by TLS: %s", why)
+}
+
+// explanation says what becomes of the request or the connection.
+func (o *checkOptions) explanation(cfg *config.Config, listener int, peer netip.Addr) (*proxy.Explanation, error) {
+	l := &cfg.Listeners[listener]
+	switch {
+	case o.connection() && l.Layer4():
+		return proxy.ExplainConnection(cfg, listener, peer, strings.ToLower(o.server))
+	case o.connection():
+		return nil, o.belongs("listener " + l.Name + " speaks HTTP")
+	case l.Layer4():
+		return nil, usagef("listener %s speaks %s, which has no requests: leave --request out", l.Name, l.Protocol)
+	}
+	head, err := o.head(l.Address)
+	if err != nil {
+		return nil, err
+	}
+	return proxy.Explain(cfg, listener, peer, []byte(head))
+}
+
+// listenerIndex finds the listener that was named, or else the first that there
+// can be a request, a connection or a TLS client on.
 func (o *checkOptions) listenerIndex(cfg *config.Config) (int, error) {
 	var names []string
 	for i, l := range cfg.Listeners {
-		if o.listener == "" || o.listener == l.Name {
+		fits := l.Layer4() == o.connection() && (!o.given["sni"] || l.Protocol == "TLS")
+		if o.listener == l.Name || o.listener == "" && fits {
 			return i, nil
 		}
 		names = append(names, l.Name)
+	}
+	switch {
+	case o.listener == "" && o.given["sni"]:
+		return 0, usagef("--sni belongs to a connection by TLS: no listener speaks it")
+	case o.listener == "" && o.connection():
+		return 0, o.belongs("no listener speaks TCP, TLS or UDP")
+	case o.listener == "":
+		return 0, usagef("--request belongs to a listener that speaks HTTP: there is none")
 	}
 	return 0, usagef("--listener %q is none of %s", o.listener, strings.Join(names, ", "))
 }

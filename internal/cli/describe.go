@@ -129,13 +129,17 @@ func valueText(v *config.ValueMatch) string {
 }
 
 // ruleMatches says what a rule asks of a request, any of several.
-func ruleMatches(r *config.Rule) string {
+func ruleMatches(r *config.Rule, protocol string) string {
 	if len(r.Matches) == 0 {
 		return "everything"
 	}
 	var list []string
 	for i := range r.Matches {
-		list = append(list, matchText(&r.Matches[i]))
+		text := matchText(&r.Matches[i])
+		if protocol != "HTTP" {
+			text = strings.TrimPrefix(text, "any path, ")
+		}
+		list = append(list, text)
 	}
 	return strings.Join(list, " or ")
 }

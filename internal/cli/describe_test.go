@@ -83,7 +83,7 @@ func TestRulesInWords(t *testing.T) {
 	}
 	var got []string
 	for i := range rules {
-		got = append(got, strings.Join([]string{ruleMatches(&rules[i]), ruleTarget(&rules[i]), ruleMirrors(&rules[i])}, " => "))
+		got = append(got, strings.Join([]string{ruleMatches(&rules[i], "HTTP"), ruleTarget(&rules[i]), ruleMirrors(&rules[i])}, " => "))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -107,15 +107,23 @@ func newMirrorReport(x *mirror.Explanation) mirrorReport {
 	return r
 }
 
+// noun is what a mirror copies.
+func noun(def *config.Mirror) string {
+	if def.Layer4 {
+		return "connections"
+	}
+	return "requests"
+}
+
 // selected says why a request is copied, or how often.
 func selected(x *mirror.Explanation, share string) (copied, why string) {
 	switch {
 	case x.Def.Numerator >= x.Def.Denominator:
-		return "yes", "all such requests are"
+		return "yes", "all such " + noun(x.Def) + " are"
 	case x.Unkeyed:
 		return "by chance", fmt.Sprintf("%s of requests are; this one has no %s to decide it", share, keyText(x.Def.Key))
 	case x.ByChance:
-		return "by chance", share + " of requests are"
+		return "by chance", share + " of " + noun(x.Def) + " are"
 	}
 	return "yes", fmt.Sprintf("its %s falls at %s, inside of %s", keyText(x.Def.Key), positionText(x), share)
 }
@@ -126,7 +134,14 @@ func positionText(x *mirror.Explanation) string { return fmt.Sprintf("%.4f %%", 
 func (o *checkOptions) printRequest(r *requestReport) {
 	color := o.streams.Color && o.streams.OutIsTerminal
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n  %s, from %s, on listener %s\n\n", paint("Request", bold, color), o.request, r.Client, r.Listener)
+	switch {
+	case !o.connection():
+		fmt.Fprintf(&b, "%s\n  %s, from %s, on listener %s\n\n", paint("Request", bold, color), o.request, r.Client, r.Listener)
+	case o.server != "":
+		fmt.Fprintf(&b, "%s\n  to %s, from %s, on listener %s\n\n", paint("Connection", bold, color), o.server, r.Client, r.Listener)
+	default:
+		fmt.Fprintf(&b, "%s\n  from %s, on listener %s\n\n", paint("Connection", bold, color), r.Client, r.Listener)
+	}
 	if len(r.Steps) > 0 {
 		fmt.Fprintln(&b, paint("Rules, as they are tried", bold, color))
 	}
@@ -140,7 +155,14 @@ func (o *checkOptions) printRequest(r *requestReport) {
 	if len(r.Steps) > 0 {
 		fmt.Fprintln(&b)
 	}
-	fmt.Fprintln(&b, paint("Live request", bold, color))
+	if o.connection() {
+		fmt.Fprintln(&b, paint("Live connection", bold, color))
+	} else {
+		fmt.Fprintln(&b, paint("Live request", bold, color))
+	}
+	if o.connection() && r.Rule == nil {
+		fmt.Fprintln(&b, "  the proxy resets it: no route matches")
+	}
 	if r.Status != 0 {
 		fmt.Fprintf(&b, "  the proxy answers %d itself: %s\n", r.Status, r.Answer)
 	}

@@ -90,7 +90,7 @@ func refuseShared(cfg *config.Config, o instanceOptions) error {
 		return nil
 	}
 	for _, def := range cfg.Listeners {
-		l, err := net.Listen("tcp", def.Address)
+		l, err := occupy(&def)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return fmt.Errorf("listener %s: %w (--takeover replaces a running instance)", def.Name, err)
 		}
@@ -99,6 +99,14 @@ func refuseShared(cfg *config.Config, o instanceOptions) error {
 		}
 	}
 	return nil
+}
+
+// occupy listens like def, but without company.
+func occupy(def *config.Listener) (io.Closer, error) {
+	if def.Protocol == "UDP" {
+		return net.ListenPacket("udp", def.Address)
+	}
+	return net.Listen("tcp", def.Address)
 }
 
 // inheritAdmin waits for the instance that was taken over to let go of the admin

@@ -30,15 +30,40 @@ type Config struct {
 
 // Listener is a local address that accepts clients.
 type Listener struct {
-	Name     string `yaml:"name"`
-	Address  string `yaml:"address"`  // host:port
-	Protocol string `yaml:"protocol"` // HTTP
+	Name          string         `yaml:"name"`
+	Address       string         `yaml:"address"`       // host:port
+	Protocol      string         `yaml:"protocol"`      // HTTP, TLS, TCP or UDP; default HTTP
+	TLS           *ListenerTLS   `yaml:"tls"`           // with TLS only
+	ProxyProtocol *ProxyProtocol `yaml:"proxyProtocol"` // not with UDP; nil = off
+	Sessions      int            `yaml:"sessions"`      // with UDP only: clients at once; default 10000
+}
+
+// ListenerTLS says what a listener does with TLS.
+type ListenerTLS struct {
+	Mode string `yaml:"mode"` // Passthrough: it stays encrypted, and only the name of the server is read
+}
+
+// TLSPassthrough is the mode of a listener that leaves TLS to the backends.
+const TLSPassthrough = "Passthrough"
+
+// ProxyProtocol says who tells of clients by PROXY protocol, version 1 or 2.
+// Others are taken for clients, whatever they send.
+type ProxyProtocol struct {
+	Sources []netip.Prefix `yaml:"sources"` // peers that must
+}
+
+// Layer4 says that there are no messages on the listener, or none that can be
+// read: TLS that passes through, TCP and UDP.
+func (l *Listener) Layer4() bool { return layer4(l.Protocol) }
+
+func layer4(protocol string) bool {
+	return protocol == "TLS" || protocol == "TCP" || protocol == "UDP"
 }
 
 // Route binds hostnames on listeners to rules.
 type Route struct {
 	Name      string   `yaml:"name"`
-	Listeners []string `yaml:"listeners"` // names; empty = all
+	Listeners []string `yaml:"listeners"` // names; empty = all that speak HTTP
 	Hostnames []string `yaml:"hostnames"` // exact or *.suffix; empty = all
 	Rules     []Rule   `yaml:"rules"`
 }
@@ -146,7 +171,7 @@ const TimeoutOff Timeout = -1
 type Timeouts struct {
 	Request Timeout `yaml:"request"` // head received to answer sent; default off
 	Backend Timeout `yaml:"backend"` // request sent to head of the answer; default 60s
-	Idle    Timeout `yaml:"idle"`    // no byte moves in either direction while one is due; default 60s
+	Idle    Timeout `yaml:"idle"`    // no byte moves in either direction while one is due; default 60s, of TCP and TLS 1h
 }
 
 // BackendRef names a backend and its weight.
@@ -249,7 +274,7 @@ type Mirror struct {
 	Headers  HeaderEdit  `yaml:"headers"`
 	Marker   *bool       `yaml:"marker"` // nil = true: the copy carries x-understudy-copy
 	Body     BodyPolicy  `yaml:"body"`
-	Timeout  Timeout     `yaml:"timeout"`  // of one copy, from its first byte to the end of the answer; default 15s
+	Timeout  Timeout     `yaml:"timeout"`  // of one copy, from its first byte to the end of the answer; of TCP and TLS without progress; default 15s
 	Pipeline int         `yaml:"pipeline"` // copies in flight on one connection; default 1
 	Retry    bool        `yaml:"retry"`    // once, on a refused connection, before any byte was sent
 	Backoff  Backoff     `yaml:"backoff"`
@@ -260,6 +285,10 @@ type Mirror struct {
 	// Numerator*2^64. Both are set by the defaults.
 	Numerator   uint64 `yaml:"-"`
 	Denominator uint64 `yaml:"-"`
+
+	// Layer4 says that it copies connections or datagrams, not requests. Set by
+	// the defaults.
+	Layer4 bool `yaml:"-"`
 }
 
 // Backoff says when copying pauses or slows down by itself.
@@ -298,6 +327,7 @@ type Backend struct {
 	Balance        Balance  `yaml:"balance"`        // default RoundRobin
 	ConnectTimeout Timeout  `yaml:"connectTimeout"` // default 5s
 	IdleTimeout    Timeout  `yaml:"idleTimeout"`    // of a pooled connection; default 50s
+	ProxyProtocol  string   `yaml:"proxyProtocol"`  // v1 or v2: tell of the client first; empty = off
 	Health         Health   `yaml:"health"`
 }
 

@@ -9,6 +9,8 @@ import (
 const (
 	defaultBackendTimeout  = Timeout(60 * time.Second)
 	defaultIdleTimeout     = Timeout(60 * time.Second)
+	defaultStreamIdle      = Timeout(time.Hour) // databases and their like are silent for long
+	defaultSessions        = 10_000
 	defaultCopyTimeout     = Timeout(15 * time.Second)
 	defaultBodyLimit       = Size(10 << 20)
 	defaultInFlight        = 256
@@ -26,11 +28,21 @@ const (
 // fails: what is wrong is left for validate to say.
 func setDefaults(c *Config) {
 	for i := range c.Listeners {
-		or(&c.Listeners[i].Protocol, "HTTP")
+		l := &c.Listeners[i]
+		or(&l.Protocol, "HTTP")
+		if l.Protocol == "UDP" {
+			or(&l.Sessions, defaultSessions)
+		}
 	}
 	for i := range c.Routes {
-		for j := range c.Routes[i].Rules {
-			setRuleDefaults(&c.Routes[i].Rules[j])
+		r := &c.Routes[i]
+		protocol := c.ProtocolOf(r)
+		for j := range r.Rules {
+			if layer4(protocol) {
+				setLayer4Defaults(&r.Rules[j], protocol)
+			} else {
+				setRuleDefaults(&r.Rules[j])
+			}
 		}
 	}
 	for i := range c.Backends {
@@ -73,6 +85,51 @@ func setRuleDefaults(r *Rule) {
 	}
 }
 
+// ProtocolOf is the protocol of the first listener that r, a route of c, serves:
+// the others go with it. A route that names none serves HTTP.
+func (c *Config) ProtocolOf(r *Route) string {
+	for i := range c.Listeners {
+		if len(r.Listeners) > 0 && c.Listeners[i].Name == r.Listeners[0] {
+			return c.Listeners[i].Protocol
+		}
+	}
+	return "HTTP"
+}
+
+// setLayer4Defaults leaves unset what has no meaning without messages, so that
+// whatever is set there was written and can be refused.
+func setLayer4Defaults(r *Rule, protocol string) {
+	idle := defaultStreamIdle
+	if protocol == "UDP" {
+		idle = defaultIdleTimeout
+	}
+	or(&r.Timeouts.Idle, idle)
+	for i := range r.Backends {
+		orNew(&r.Backends[i].Weight, 1)
+	}
+	for i := range r.Mirrors {
+		m := &r.Mirrors[i]
+		m.Layer4 = true
+		or(&m.Name, m.Backend)
+		setBackoffDefaults(&m.Backoff)
+		or(&m.Limits.InFlight, defaultInFlight)
+		or(&m.Limits.Memory, defaultMemory)
+		if protocol == "UDP" {
+			or(&m.Limits.Queue, defaultQueue)
+		} else {
+			or(&m.Timeout, defaultCopyTimeout)
+			or(&m.Limits.Connections, m.Limits.InFlight)
+		}
+		setShare(m)
+	}
+}
+
+func setBackoffDefaults(b *Backoff) {
+	or(&b.Failures, 5)
+	or(&b.Base, Timeout(time.Second))
+	or(&b.Max, max(Timeout(60*time.Second), b.Base))
+}
+
 func setMatchDefaults(m *Match) {
 	if m.Path != nil {
 		or(&m.Path.Type, PathPrefix)
@@ -93,9 +150,7 @@ func setMirrorDefaults(m *Mirror) {
 	or(&m.Body.OverLimit, OverLimitSkip)
 	or(&m.Timeout, defaultCopyTimeout)
 	or(&m.Pipeline, 1)
-	or(&m.Backoff.Failures, 5)
-	or(&m.Backoff.Base, Timeout(time.Second))
-	or(&m.Backoff.Max, max(Timeout(60*time.Second), m.Backoff.Base))
+	setBackoffDefaults(&m.Backoff)
 	orNew(&m.Backoff.Adaptive, true)
 	or(&m.Limits.InFlight, defaultInFlight)
 	or(&m.Limits.Queue, defaultQueue)

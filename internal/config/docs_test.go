@@ -16,7 +16,7 @@ const reference = "../../docs/configuration.md"
 // one in which every default is set.
 func documented(t *testing.T) map[string]any {
 	c := parse(t, `
-listeners: [{name: web, address: "127.0.0.1:8080"}]
+listeners: [{name: web, address: "127.0.0.1:8080"}, {name: edge, address: "127.0.0.1:8443", protocol: TLS, tls: {mode: Passthrough}, proxyProtocol: {sources: ["10.0.0.0/8"]}}]
 routes:
   - name: shop
     rules:
@@ -39,7 +39,7 @@ backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}]
 		"Timeouts": r.Timeouts, "Backend reference": r.Backends[0], "Mirror": m, "Fraction": *r.Mirrors[1].Fraction, "Key": *m.Key,
 		"Body": m.Body, "Back-off": m.Backoff, "Limits": m.Limits, "Backend": c.Backends[0], "Health": c.Backends[0].Health,
 		"Admin": c.Admin, "Access log": c.AccessLog, "Client": c.Client, "Trusted proxies": c.TrustedProxies, "Copies": c.Copies,
-		"Shutdown": c.Shutdown,
+		"Shutdown": c.Shutdown, "Listener TLS": *c.Listeners[1].TLS, "PROXY protocol": *c.Listeners[1].ProxyProtocol,
 	}
 }
 
@@ -99,7 +99,7 @@ func checkDefault(t *testing.T, heading, field, documented string, v reflect.Val
 	t.Helper()
 	set := []string{
 		"name", "Mirror backend", "endpoints", "address", "value", "hostname", "source", "numerator", "path", "set",
-		"replaceFullPath", "headers", "key", "fraction", "matches", "rules", "backends", "listeners", "routes", "mirrors", "redirect", "rewrite",
+		"mode", "sources", "replaceFullPath", "headers", "key", "fraction", "matches", "rules", "backends", "listeners", "routes", "mirrors", "redirect", "rewrite",
 	}
 	section := v.Kind() == reflect.Struct && v.Type() != hostPolicyType
 	if slices.Contains(set, field) || slices.Contains(set, heading+" "+field) || section {

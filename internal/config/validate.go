@@ -55,27 +55,32 @@ func (v *validator) validateListeners() {
 	addresses := make(map[string]int)
 	for i := range v.config.Listeners {
 		l, p := &v.config.Listeners[i], list.at(i)
-		v.validateProtocol(p.field("protocol"), l.Protocol)
+		v.validateProtocol(p, l)
 		if err := checkListen(l.Address); err != nil {
 			v.fail(p.field("address"), err.hint, "%s", err.message)
 			continue
 		}
-		first, taken := addresses[l.Address]
+		socket := l.Address
+		if l.Protocol == "UDP" {
+			socket = "udp " + socket // TCP may have the same
+		}
+		first, taken := addresses[socket]
 		if taken && !strings.HasSuffix(l.Address, ":0") {
 			v.fail(p.field("address"), "give it another port", "%s is the address of listeners[%d]", l.Address, first)
 			continue
 		}
-		addresses[l.Address] = i
+		addresses[socket] = i
 	}
 }
 
-func (v *validator) validateProtocol(p *place, protocol string) {
-	switch protocol {
-	case "HTTP":
-	case "HTTPS", "TLS", "TCP", "UDP":
-		v.fail(p, "use HTTP", "%s is not supported yet", protocol)
+func (v *validator) validateProtocol(p *place, l *Listener) {
+	switch l.Protocol {
+	case "HTTP", "TLS", "TCP", "UDP":
+		v.validateTransport(p, l)
+	case "HTTPS":
+		v.fail(p.field("protocol"), "use HTTP", "%s is not supported yet", l.Protocol)
 	default:
-		v.fail(p, suggest(protocol, []string{"HTTP"}), "%q is not a protocol", protocol)
+		v.fail(p.field("protocol"), suggest(l.Protocol, []string{"HTTP", "TLS", "TCP", "UDP"}), "%q is not a protocol", l.Protocol)
 	}
 }
 
@@ -97,6 +102,9 @@ func (v *validator) validateBackends() {
 		}
 		oneOf(v, p.field("protocol"), b.Protocol, ProtocolAuto, ProtocolHTTP1, ProtocolHTTP2)
 		oneOf(v, p.field("balance"), b.Balance, RoundRobin, LeastRequest)
+		if b.ProxyProtocol != "" {
+			oneOf(v, p.field("proxyProtocol"), b.ProxyProtocol, "v1", "v2")
+		}
 		health := p.field("health")
 		if b.Health.Failures < -1 {
 			v.fail(health.field("failures"), "write -1 to never eject an endpoint", "must be -1 or more, is %d", b.Health.Failures)
@@ -120,7 +128,8 @@ func (v *validator) validateAdmin() {
 		return
 	}
 	for i := range v.config.Listeners {
-		if v.config.Listeners[i].Address == a.Address && !strings.HasSuffix(a.Address, ":0") {
+		l := &v.config.Listeners[i]
+		if l.Address == a.Address && l.Protocol != "UDP" && !strings.HasSuffix(a.Address, ":0") {
 			v.fail(p.field("address"), "give it another port", "%s is the address of listeners[%d]", a.Address, i)
 		}
 	}

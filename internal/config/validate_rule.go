@@ -38,13 +38,19 @@ func (v *validator) validateRoute(p *place, r *Route) {
 			v.fail(at, "", "%s", err)
 		}
 	}
+	protocol := v.config.ProtocolOf(r)
+	v.validateBinding(p, r, protocol)
 	if len(r.Rules) == 0 {
 		v.fail(p.field("rules"), "add one like {backends: [{name: primary}]}", "is empty")
 	}
 	seen := make(map[string]*place)
 	for i := range r.Rules {
 		rule, at := &r.Rules[i], p.field("rules").at(i)
-		v.validateRule(at, rule)
+		if layer4(protocol) {
+			v.validateLayer4(at, rule, protocol)
+		} else {
+			v.validateRule(at, rule)
+		}
 		v.reachable(at, rule, seen)
 	}
 }
@@ -77,6 +83,13 @@ func (v *validator) validateRule(p *place, r *Rule) {
 	v.validateRewrite(p.field("rewrite"), r)
 	v.validateRedirect(p.field("redirect"), r)
 	v.validateTargets(p, r)
+	v.uniqueMirrors(p, r)
+	for i := range r.Mirrors {
+		v.validateMirror(p.field("mirrors").at(i), &r.Mirrors[i])
+	}
+}
+
+func (v *validator) uniqueMirrors(p *place, r *Rule) {
 	names := make(map[string]int)
 	for i := range r.Mirrors {
 		m, at := &r.Mirrors[i], p.field("mirrors").at(i)
@@ -84,7 +97,6 @@ func (v *validator) validateRule(p *place, r *Rule) {
 			v.fail(at.field("name"), "give one of them a name of its own", "%s is called %q too", p.field("mirrors").at(first), m.Name)
 		}
 		names[m.Name] = i
-		v.validateMirror(at, m)
 	}
 }
 

@@ -14,7 +14,9 @@ var ErrAgain = errors.New("nothing can be read or written at present")
 type Ready uint8
 
 const (
-	// Readable: a read returns bytes, io.EOF or the connection's error.
+	// Readable: a read returns bytes, io.EOF or the connection's error; or
+	// ErrAgain, if the one before filled its buffer with the last byte, or if a
+	// part of a TLS record came.
 	Readable Ready = 1 << iota
 	// Writable: a write takes bytes.
 	Writable
@@ -40,11 +42,13 @@ type Conn struct {
 	loop          *Loop
 	handler       Handler
 	transport     transport
+	layer         *layer // the transport, if that is TLS
 	err           error
 	local, remote netip.AddrPort
 	want          Ready
 	connecting    bool
 	closed        bool
+	over          bool // the transport has ended; what is closed may still be sending
 	accepted      bool // counted in loop.accepted
 }
 
@@ -117,14 +121,18 @@ func (c *Conn) WantRead(on bool) { c.setWant(Readable, on) }
 func (c *Conn) WantWrite(on bool) { c.setWant(Writable, on) }
 
 func (c *Conn) setWant(r Ready, on bool) {
-	want := c.want &^ r
+	held := &c.want
+	if c.layer != nil {
+		held = &c.layer.want
+	}
+	want := *held &^ r
 	if on {
 		want |= r
 	}
-	if want == c.want || c.closed {
+	if want == *held || c.closed {
 		return
 	}
-	c.want = want
+	*held = want
 	c.transport.update()
 }
 
@@ -183,6 +191,10 @@ func (c *Conn) Err() error { return c.err }
 // event calls the handler and what follows an event.
 func (c *Conn) event(r Ready) {
 	c.loop.wake()
-	c.handler.OnReady(c, r)
+	if c.layer != nil {
+		c.layer.ready(r)
+	} else {
+		c.handler.OnReady(c, r)
+	}
 	c.loop.finishEvent()
 }

@@ -27,7 +27,12 @@ type Loop struct {
 	woke  time.Duration // when the first event of this pass began; 0 = none yet
 	lag   time.Duration // see Lag
 
-	single      [1][]byte // the argument of Conn.Write
+	single  [1][]byte           // the argument of Conn.Write
+	plain   []byte              // scratch: one record to be encrypted
+	sealed  []byte              // scratch: what was encrypted
+	leaving map[*layer]struct{} // closed, and not yet rid of what they hold
+	ended   bool                // no more passes
+
 	afterEvent  []Task
 	afterEvents []Task
 	afterPass   []Task
@@ -56,7 +61,7 @@ func New(d Driver) (*Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loop{pumps: map[*pump]struct{}{}}
+	l := &Loop{pumps: map[*pump]struct{}{}, leaving: map[*layer]struct{}{}}
 	if l.poll, err = m.poller(l); err != nil {
 		return nil, err
 	}
@@ -80,6 +85,10 @@ func (l *Loop) Run() {
 	l.shut()
 	l.runPosts()
 	l.endPass()
+	l.ended = true
+	for s := range l.leaving {
+		s.bury(endClose)
+	}
 	l.poll.close()
 	for _, q := range l.listeners {
 		q.leave(l)

@@ -92,13 +92,13 @@ func (p *pump) notify() {
 // as that does not change.
 func (p *pump) onLoop() {
 	p.posted.Store(false)
-	if p.closed {
+	if p.over {
 		return
 	}
 	if r := p.readiness(); r != 0 {
 		p.event(r)
 	}
-	if !p.closed && p.readiness()&^Hangup != 0 {
+	if !p.over && p.readiness()&^Hangup != 0 {
 		p.notify()
 	}
 }
@@ -227,7 +227,7 @@ func (p *pump) end(how ending) error {
 	case endAbort:
 		p.aborted = true
 	}
-	p.ending = true
+	p.ending, p.over = true, true
 	p.in = nil
 	if p.cancel != nil {
 		p.cancel()

@@ -37,18 +37,23 @@ func TestAttachedPipe(t *testing.T) {
 	})
 }
 
-// secure is both ends of a TLS connection after the handshake.
-func secure(t testing.TB) (server, client *tls.Conn) {
-	t.Helper()
+// selfSigned makes a certificate for any name.
+func selfSigned() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		panic(err) // the system has no randomness
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// secure is both ends of a TLS connection after the handshake.
+func secure(t testing.TB) (server, client *tls.Conn) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +64,7 @@ func secure(t testing.TB) (server, client *tls.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = tls.Server(far, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	server = tls.Server(far, &tls.Config{Certificates: []tls.Certificate{selfSigned()}})
 	client = tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
 	shaken := make(chan error, 1)
 	go func() { shaken <- server.Handshake() }()

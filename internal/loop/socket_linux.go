@@ -11,73 +11,103 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// parked is the mask of a socket that was taken out of the epoll set.
-const parked = ^uint32(0)
+// changes is what the kernel reports of every socket, each change once. A level
+// would be simpler, but the kernel would look at every socket that was ready a
+// second time, in the next wait, to find that it no longer is, and each change of
+// what a connection wants would cost a system call.
+const changes = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
-// socket is a connection that an epoll loop owns.
+// socket is a connection that an epoll loop owns. To its handler readiness is a
+// level: the socket remembers what was reported until a call has used it up.
 type socket struct {
 	Conn
 	ep     *epoll
 	fd     int
 	gen    int32
-	mask   uint32 // interest as the kernel has it
-	queued bool   // in ep.changed
+	pass   uint32 // in which the handler was last called
+	ready  Ready  // reported and not used up
+	ended  bool   // nothing comes behind what can be read: it stays readable
+	broken bool   // neither direction is left
+	queued bool   // in ep.again
 }
 
-// interest is what the kernel shall report, besides errors.
-func (s *socket) interest() uint32 {
-	if s.connecting {
-		return unix.EPOLLOUT
-	}
-	var mask uint32
-	if s.want&Readable != 0 {
-		mask |= unix.EPOLLIN
-	}
-	if s.want&Writable != 0 {
-		mask |= unix.EPOLLOUT
-	}
-	return mask
-}
-
-// readiness translates an event. It can be
+// report takes an event of the kernel. It can be
 //   - the end of connecting, well or not;
-//   - bytes, FIN or room to write, which the socket may no longer want;
-//   - a reset: EPOLLERR with EPOLLHUP, reported whether wanted or not;
-//   - FIN both ways: EPOLLHUP alone. To a reader that is just EPOLLIN; to
-//     anybody else nothing, but it would come again and again.
-func (s *socket) readiness(events uint32) Ready {
+//   - bytes, FIN or room to write, which the socket may not want at present;
+//   - a reset: EPOLLERR with EPOLLHUP;
+//   - FIN both ways: EPOLLHUP alone. To a reader that is an end like any other,
+//     to anybody else nothing.
+func (s *socket) report(events uint32) {
 	if s.connecting {
-		return s.connected(events)
+		if r := s.connected(events); r != 0 {
+			s.call(r)
+		}
+		return
 	}
-	var r Ready
 	if events&unix.EPOLLERR != 0 && s.err == nil {
 		s.err = s.pendingError("read")
 	}
-	if events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		r |= Readable & s.want
+	s.note(events)
+	if r := s.ready & (s.want | Hangup); r != 0 {
+		s.call(r)
 	}
-	if events&(unix.EPOLLOUT|unix.EPOLLERR) != 0 {
-		r |= Writable & s.want
-	}
-	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		if s.err != nil {
-			r |= Hangup
-		}
-		if s.want == 0 {
-			s.park()
-		}
-	}
-	return r
 }
 
-// connected ends connecting.
+// note remembers what an event says.
+func (s *socket) note(events uint32) {
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0 || s.err != nil {
+		s.ended = true
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLERR) != 0 || s.ended {
+		s.ready |= Readable
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLERR) != 0 {
+		s.ready |= Writable
+	}
+	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.broken = true
+	}
+	if s.broken && s.err != nil {
+		s.ready |= Hangup
+	}
+}
+
+// deliver calls the handler if the socket is ready for anything it wants, once
+// in a pass.
+func (s *socket) deliver() {
+	switch {
+	case s.over || !s.wants():
+	case s.pass == s.ep.pass:
+		s.update()
+	default:
+		s.call(s.ready & (s.want | Hangup))
+	}
+}
+
+func (s *socket) call(r Ready) {
+	s.pass = s.ep.pass
+	s.event(r)
+	if !s.over {
+		s.update()
+	}
+}
+
+// wants says whether the handler has to be called without another event. Who
+// wants nothing hears of a reset once.
+func (s *socket) wants() bool {
+	return s.want != 0 && s.ready&(s.want|Hangup) != 0
+}
+
+// connected returns what the end of connecting makes the socket ready for, or 0
+// if it has not come.
 func (s *socket) connected(events uint32) Ready {
 	s.err = s.pendingError("connect")
 	if s.err == nil && events&unix.EPOLLOUT == 0 {
 		return 0
 	}
 	s.connecting = false
-	s.WantWrite(false)
+	s.want &^= Writable
+	s.note(events)
 	if s.err != nil {
 		return Hangup
 	}
@@ -87,32 +117,11 @@ func (s *socket) connected(events uint32) Ready {
 	return Writable
 }
 
-// park takes the socket out of the epoll set until it wants something again.
-func (s *socket) park() {
-	_ = s.ep.control(unix.EPOLL_CTL_DEL, s.fd, 0, s.gen)
-	s.mask = parked
-}
-
 func (s *socket) update() {
-	if !s.queued {
+	if !s.queued && s.wants() {
 		s.queued = true
-		s.ep.changed = append(s.ep.changed, s)
+		s.ep.again = append(s.ep.again, s)
 	}
-}
-
-// sync makes the kernel's interest that of the socket.
-func (s *socket) sync() {
-	s.queued = false
-	mask := s.interest()
-	if s.closed || mask == s.mask || s.mask == parked && mask == 0 {
-		return
-	}
-	op := unix.EPOLL_CTL_MOD
-	if s.mask == parked {
-		op = unix.EPOLL_CTL_ADD
-	}
-	_ = s.ep.control(op, s.fd, mask, s.gen)
-	s.mask = mask
 }
 
 func (s *socket) recv(p []byte) (int, error) {
@@ -125,8 +134,12 @@ func (s *socket) recv(p []byte) (int, error) {
 		switch errno {
 		case 0:
 			if n > 0 {
+				if int(n) < len(p) && !s.ended {
+					s.ready &^= Readable
+				}
 				return int(n), nil
 			}
+			s.ended = true
 			// The kernel reports a reset once; after that it looks like an end.
 			if s.err != nil {
 				return 0, s.err
@@ -136,6 +149,7 @@ func (s *socket) recv(p []byte) (int, error) {
 			if s.err != nil {
 				return 0, s.err
 			}
+			s.ready &^= Readable
 			return 0, ErrAgain
 		case unix.EINTR:
 		default:
@@ -151,6 +165,7 @@ func (s *socket) send(v [][]byte) (int, error) {
 		case 0:
 			return n, nil
 		case unix.EAGAIN:
+			s.ready &^= Writable
 			return 0, ErrAgain
 		case unix.EINTR:
 		default:
@@ -162,13 +177,14 @@ func (s *socket) send(v [][]byte) (int, error) {
 // trySend makes one system call: sendto for one slice, sendmsg for more.
 func (s *socket) trySend(v [][]byte) (int, unix.Errno) {
 	ep := s.ep
-	count := 0
+	count, asked := 0, 0
 	for _, b := range v {
 		if len(b) == 0 {
 			continue
 		}
 		ep.iov[count].Base = unsafe.SliceData(b)
 		ep.iov[count].SetLen(len(b))
+		asked += len(b)
 		if count++; count == maxVec {
 			break
 		}
@@ -191,6 +207,9 @@ func (s *socket) trySend(v [][]byte) (int, unix.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	if int(n) < asked {
+		s.ready &^= Writable // the kernel reports when there is room again
+	}
 	return int(n), 0
 }
 
@@ -201,6 +220,7 @@ func (s *socket) end(how ending) error {
 	if how == endAbort {
 		_ = unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
+	s.over = true
 	s.ep.sockets[s.fd] = nil
 	return unix.Close(s.fd)
 }
@@ -212,6 +232,8 @@ func (s *socket) fail(call string, errno unix.Errno) error {
 	// a reader.
 	if s.err == nil && errno != unix.EPIPE {
 		s.err = err
+		s.note(0)
+		s.update()
 	}
 	return err
 }

@@ -41,6 +41,7 @@ type Copy struct {
 	endpoint *upstream.Endpoint // where it must go; nil = anywhere
 	charged  int                // bytes charged to the mirror's memory
 	start    time.Duration
+	moved    time.Duration // of a stream: when the shadow last took a step, or had to
 	first    time.Duration
 	status   int
 	received int64
@@ -75,7 +76,7 @@ func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
 	if last := len(d.free) - 1; last >= 0 {
 		c = d.free[last]
 		d.free = d.free[:last]
-		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out}, bare: c.bare, timer: c.timer}
+		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out, Preface: c.call.Preface[:0]}, bare: c.bare, timer: c.timer}
 	} else {
 		c = &Copy{}
 		c.call.Out.Pool, c.bare.Pool = d.client.Pool, d.client.Pool
@@ -289,6 +290,9 @@ func (c *Copy) Body(p []byte, b *spool.Buffer) {
 	if c.left > 0 {
 		c.left -= int64(len(p))
 	}
+	if c.call.Out.Len() == 0 {
+		c.moved = c.owner.loop.Now()
+	}
 	c.add(p, b)
 	if c.left == 0 && !c.chunked {
 		c.finishBody(nil) // cut off here: it has the length that was announced
@@ -355,6 +359,11 @@ func (c *Copy) finishBody(trailer []byte) {
 		c.release()
 		return
 	}
+	if c.call.Raw {
+		c.moved = c.owner.loop.Now()
+		c.call.CloseWrite()
+		return
+	}
 	c.call.Flush()
 }
 
@@ -419,6 +428,9 @@ func (c *Copy) sendTo(e *upstream.Endpoint) {
 		return
 	}
 	client.Send(&c.call, e)
+	if c.call.Raw && c.call.Whole {
+		c.call.CloseWrite()
+	}
 }
 
 // began is the wall clock at zero of the loops' clock.
@@ -434,6 +446,9 @@ type copyExpired Copy
 // blame.
 func (e *copyExpired) Run() {
 	c := (*Copy)(e)
+	if c.call.Raw && !c.stalled() {
+		return
+	}
 	if !c.call.Whole && c.call.Out.Len() == 0 {
 		c.call.Cancel()
 		c.miss(traffic.FailTimeout, "the request was not whole in time")
@@ -445,6 +460,7 @@ func (e *copyExpired) Run() {
 
 // Sent implements upstream.Caller.
 func (c *Copy) Sent(_ *upstream.Call, n int) {
+	c.moved = c.owner.loop.Now()
 	c.lane.books.Bytes += uint64(n)
 	c.charge()
 }
@@ -464,9 +480,15 @@ func (c *Copy) Answer(_ *upstream.Call, r *http1.Response) {
 // can be used again, and dropped.
 func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 	c.received += int64(len(p))
+	if c.first == 0 && c.call.Raw {
+		c.first = c.owner.loop.Now()
+	}
+	if c.probe && c.call.Raw {
+		c.alive()
+	}
 	switch {
 	case c.received <= freeAnswer:
-	case c.received > maxAnswer:
+	case c.received > maxAnswer && !c.call.Raw:
 		c.call.Cancel()
 		c.complete()
 	case !c.owner.pace.take(c, len(p)):
@@ -478,6 +500,8 @@ func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 // End implements upstream.Caller.
 func (c *Copy) End(_ *upstream.Call, _ []byte, f upstream.Failure) {
 	switch {
+	case !f.Failed() && c.call.Raw && !c.call.Whole:
+		c.fail(traffic.FailReset, "the shadow closed the connection before the client")
 	case !f.Failed():
 		c.complete()
 	case f.Stale && c.owner.closed:

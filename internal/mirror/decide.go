@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/bits"
+	"net/netip"
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -15,9 +16,13 @@ import (
 // request, so that the requests of a 5 % mirror lie inside those of a 10 %
 // mirror of the same rule.
 type Subject struct {
-	Head  *http1.Request
+	Head  *http1.Request // nil for a connection or a session without messages
 	Match *route.Request
 	Draw  uint64
+
+	// From and To are the client's and our end of the client's connection, for
+	// shadows that want to be told by a PROXY header.
+	From, To netip.AddrPort
 
 	addr [16]byte // a source address as a key
 }
@@ -26,18 +31,8 @@ type Subject struct {
 // request fell, as a part of 2^64: selected if it is under the mirror's share.
 func (p *Policy) decide(s *Subject) (position uint64, unkeyed bool, reason traffic.Reason) {
 	def := p.Def
-	_, copied := s.Head.Lookup(http1.CopyMarker)
-	switch {
-	case def.Numerator == 0:
-		return 0, false, traffic.SkipOff
-	case copied:
-		return 0, false, traffic.SkipLoop
-	case s.Head.Upgrade() != nil || s.Head.Connect():
-		return 0, false, traffic.SkipUpgrade
-	case p.matcher != nil && !p.matcher.Match(s.Match):
-		return 0, false, traffic.SkipMatch
-	case def.Writes == config.WritesSkip && !s.Head.Safe():
-		return 0, false, traffic.SkipWrite
+	if reason := p.unfit(s); reason != "" {
+		return 0, false, reason
 	}
 	position = s.Draw
 	if def.Key != nil {
@@ -51,6 +46,29 @@ func (p *Policy) decide(s *Subject) (position uint64, unkeyed bool, reason traff
 		return position, unkeyed, traffic.SkipPercent
 	}
 	return position, unkeyed, ""
+}
+
+// unfit says why s is not copied, whatever the draw.
+func (p *Policy) unfit(s *Subject) traffic.Reason {
+	def, copied, upgrade, writes := p.Def, false, false, false
+	if s.Head != nil {
+		_, copied = s.Head.Lookup(http1.CopyMarker)
+		upgrade = s.Head.Upgrade() != nil || s.Head.Connect()
+		writes = !s.Head.Safe()
+	}
+	switch {
+	case def.Numerator == 0:
+		return traffic.SkipOff
+	case copied:
+		return traffic.SkipLoop
+	case upgrade:
+		return traffic.SkipUpgrade
+	case p.matcher != nil && !p.matcher.Match(s.Match):
+		return traffic.SkipMatch
+	case def.Writes == config.WritesSkip && writes:
+		return traffic.SkipWrite
+	}
+	return ""
 }
 
 // throttled says whether a selected request at position is withheld when only

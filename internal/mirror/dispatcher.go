@@ -65,6 +65,20 @@ func NewDispatcher(client *upstream.Client, log *slog.Logger) *Dispatcher {
 // kept. join may be nil. The caller goes on with Body, Finish or Cut on the
 // copy, by a Ticket: it may have ended already.
 func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join) *Copy {
+	c := d.choose(p, s, join)
+	if c == nil {
+		return nil
+	}
+	d.out = *o
+	if reason := c.begin(s.Head, &d.out); reason != "" {
+		c.drop(reason)
+		return nil
+	}
+	return c
+}
+
+// choose makes a copy if p selects s and no bound says otherwise.
+func (d *Dispatcher) choose(p *Policy, s *Subject, join *Join) *Copy {
 	l := d.lane(p.State)
 	position, unkeyed, skip := p.decide(s)
 	if unkeyed {
@@ -80,11 +94,7 @@ func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join)
 		c.drop(reason)
 		return nil
 	}
-	d.out = *o
-	if reason := c.begin(s.Head, &d.out); reason != "" {
-		c.drop(reason)
-		return nil
-	}
+	c.announce(s)
 	return c
 }
 
@@ -161,7 +171,7 @@ func (l *lane) dispatch(c *Copy) traffic.Reason {
 	}
 	limits := l.state.limits.Load()
 	switch {
-	case !c.call.Whole && !c.held:
+	case !c.call.Whole && !c.held || c.call.Raw:
 		return traffic.DropInFlight // what still arrives cannot be kept waiting
 	case l.state.queued.Add(1) > int64(limits.Queue):
 		l.state.queued.Add(-1)

@@ -24,11 +24,11 @@ type Explanation struct {
 	Unkeyed  bool
 	Position float64 // where the key fell, 0 to 1; 0 ByChance
 
-	Head []byte // of the copy; nil if there would be none
+	Head []byte // of the copy; nil if there would be none, or no heads
 }
 
 // Explain says what the mirror def of a rule, whose request header changes are
-// edit, would do with s. out is what the primary would get; endpoint is the
+// edit, would do with s, a request or a connection. out is what the primary would get; endpoint is the
 // address of the shadow. It allocates.
 func Explain(def *config.Mirror, edit *http1.Edit, s *Subject, out http1.Outgoing, endpoint string) (*Explanation, error) {
 	p, err := Compile(def, edit, nil, NewRegistry().State("", def.Name, def.Backend))
@@ -47,7 +47,7 @@ func Explain(def *config.Mirror, edit *http1.Edit, s *Subject, out http1.Outgoin
 	if limit := int64(def.Body.Limit); e.Reason == "" && limit >= 0 && out.Length > limit && def.Body.OverLimit == config.OverLimitSkip {
 		e.Reason = traffic.DropBodyLimit
 	}
-	if e.Reason == "" {
+	if e.Reason == "" && s.Head != nil {
 		c := &Copy{owner: &Dispatcher{}, policy: p}
 		out.Expect, out.Marker = false, p.marker
 		if def.Host.Kind == config.HostBackend {

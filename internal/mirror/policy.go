@@ -28,7 +28,7 @@ type Policy struct {
 
 // adaptive says whether the governor may lower the mirror's share.
 func (p *Policy) adaptive() bool {
-	return p.Def.Backoff.Adaptive == nil || *p.Def.Backoff.Adaptive
+	return !p.Def.Layer4 && (p.Def.Backoff.Adaptive == nil || *p.Def.Backoff.Adaptive)
 }
 
 // Compile makes the policy for mirror def of a rule whose own request header
@@ -88,6 +88,8 @@ type State struct {
 	limits   atomic.Pointer[config.Limits]
 	lastCopy atomic.Int64 // Unix ns
 	writes   sync.Once    // the first skipped write is logged
+
+	datagrams atomic.Pointer[datagrams] // nil until used
 }
 
 // off says that the configuration in force copies nothing to this mirror.
@@ -117,6 +119,7 @@ type Registry struct {
 	mu       sync.Mutex
 	states   map[stateKey]*State
 	list     []*State
+	senders  sync.WaitGroup // of datagrams
 }
 
 type stateKey struct{ route, name, backend string }

@@ -30,7 +30,7 @@ func (r *request) finish() {
 	row.BytesIn += uint64(r.bytesIn)
 	row.BytesOut += uint64(r.bytesOut)
 	row.Duration.Add(now - r.start)
-	if r.first > 0 {
+	if r.first > 0 && !r.streamed {
 		row.First.Add(r.first - r.sent)
 	}
 	w.loop.Disarm(&r.timer)
@@ -55,28 +55,32 @@ func (r *request) sample(m *route.Request) {
 	if !w.drawn() {
 		return
 	}
-	h := r.client.head
-	id, ok := h.Lookup(http1.XRequestID)
-	if !ok {
-		id = w.id[:]
+	x := &traffic.Exchange{
+		ID:       string(w.id[:]),
+		Start:    time.Now(),
+		Listener: w.plan.nameOf(r.client.listener),
+		Client:   m.Source,
+		Host:     string(m.Host),
+		Protocol: r.client.protocol,
 	}
-	agent, _ := h.Lookup(http1.UserAgent)
-	r.join = &mirror.Join{Begin: r.start, Sinks: w.sinks, X: &traffic.Exchange{
-		ID:        string(id),
-		Start:     time.Now(),
-		Listener:  w.plan.nameOf(r.client.listener),
-		Client:    m.Source,
-		Method:    string(h.Method()),
-		Host:      string(h.Host()),
-		Path:      string(h.Path()),
-		Query:     string(h.Query()),
-		Protocol:  r.protocol(),
-		UserAgent: string(agent),
-	}}
+	if h := r.client.head; h != nil {
+		r.describe(x, h)
+	}
+	r.join = &mirror.Join{Begin: r.start, Sinks: w.sinks, X: x}
 	if r.rule != nil {
 		r.join.X.Route, r.join.X.Rule = r.rule.Route, r.rule.Index
 	}
 	r.join.Hold()
+}
+
+// describe fills in what the head of a request says.
+func (r *request) describe(x *traffic.Exchange, h *http1.Request) {
+	if id, ok := h.Lookup(http1.XRequestID); ok {
+		x.ID = string(id)
+	}
+	agent, _ := h.Lookup(http1.UserAgent)
+	x.Method, x.Path, x.Query, x.UserAgent = string(h.Method()), string(h.Path()), string(h.Query()), string(agent)
+	x.Protocol = r.protocol()
 }
 
 // protocol is what the client speaks.
@@ -90,7 +94,11 @@ func (r *request) protocol() string {
 // report tells the sinks of a request whose head cannot be read: all that is
 // known is who sent it and what is wrong.
 func (cl *client) report(err *http1.Error) {
-	w := cl.worker
+	cl.worker.reportTo(&cl.arrival, err.Status, err.Reason)
+}
+
+// reportTo tells the sinks of a client of whom nothing more is known.
+func (w *worker) reportTo(a *arrival, status int, why string) {
 	if !w.drawn() {
 		return
 	}
@@ -99,11 +107,11 @@ func (cl *client) report(err *http1.Error) {
 		sink.Offer(&traffic.Exchange{
 			ID:       string(w.id[:]),
 			Start:    time.Now(),
-			Listener: w.plan.nameOf(cl.listener),
-			Client:   cl.peer,
-			Status:   err.Status,
+			Listener: w.plan.nameOf(a.listener),
+			Client:   a.from.Addr(),
+			Status:   status,
 			Source:   traffic.Client,
-			Error:    err.Reason,
+			Error:    why,
 		})
 	}
 }

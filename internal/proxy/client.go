@@ -16,9 +16,10 @@ import (
 // client is one client's connection. It serves one request at a time; what is
 // pipelined behind it waits in the inbox.
 type client struct {
+	arrival
 	worker   *worker
-	conn     *loop.Conn
-	listener *listener
+	protocol string // TCP or TLS if it is a stream, which is one request without messages
+	server   string // that a TLS client asked for
 	peer     netip.Addr
 	peerText []byte // peer as text, once needed
 
@@ -31,6 +32,7 @@ type client struct {
 	fresh     bool // nothing was parsed yet: it may turn out to speak HTTP/2
 	lane      bool // a stream of a session, not a connection
 	closed    bool
+	broken    bool // it gets a reset: a stream that did not end well must not look whole
 	eof       bool // the client has ended its direction
 	closing   bool // close when out is empty
 	lingering bool // closed to the client; what still comes is thrown away
@@ -164,6 +166,7 @@ func (cl *client) afterRead(err error) {
 		cl.ended()
 	default:
 		cl.gone(traffic.Client, err.Error())
+		return
 	}
 	cl.listen()
 }
@@ -177,7 +180,7 @@ func (cl *client) ended() {
 		cl.closeAfterFlush()
 	case cl.in.Len() > 0:
 	case cl.req.tunnel:
-		cl.req.call.CloseWrite()
+		cl.req.endTunnel()
 	case !cl.req.bodyDone:
 		cl.gone(traffic.Client, "the client left in the middle of its request")
 	}
@@ -318,6 +321,9 @@ func (cl *client) flush() {
 			cl.req.complete()
 		}
 	}
+	if cl.req != nil && cl.req.lastWord {
+		cl.req.passEnd()
+	}
 	if cl.closing && cl.req == nil {
 		cl.finish()
 	}
@@ -340,7 +346,9 @@ func (cl *client) wantWrite(on bool) {
 // served makes the connection ready for the next request. keep says that the
 // client was told that there may be one.
 func (cl *client) served(keep bool) {
-	cl.worker.freeHead(cl.head)
+	if cl.head != nil {
+		cl.worker.freeHead(cl.head)
+	}
 	cl.head, cl.req, cl.blocked = nil, nil, false
 	switch {
 	case !keep || cl.eof && cl.in.Len() == 0:
@@ -429,6 +437,9 @@ func (cl *client) close() {
 	}
 	cl.closed = true
 	w := cl.worker
+	if cl.broken {
+		cl.conn.Abort()
+	}
 	if cl.lane {
 		w.lanes--
 	} else {

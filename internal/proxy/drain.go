@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/telemetry"
+	"github.com/understudy-proxy/understudy/internal/upstream"
 )
 
 // Done is closed when the server has ended: after Drain, or when another
@@ -35,6 +37,7 @@ func (s *Server) drain(ctx context.Context) {
 		live, cancel := context.WithTimeout(ctx, orLong(shutdown.Drain))
 		defer cancel()
 		s.drainWorkers(live)
+		s.relays.running.Wait()
 		copies, cancelCopies := context.WithTimeout(ctx, orLong(shutdown.Copies))
 		defer cancelCopies()
 		s.drainCopies(copies)
@@ -53,6 +56,8 @@ func (s *Server) release(started bool) {
 		}
 	}
 	s.running.Wait()
+	s.relays.running.Wait()
+	s.mirrors.Close()
 	s.registry.Close()
 	s.notes.close()
 }
@@ -103,5 +108,5 @@ func (s *Server) copiesInFlight() (n int) {
 	for _, w := range s.workers {
 		w.loop.Call(func() { n += w.copies.InFlight() })
 	}
-	return n
+	return n + s.mirrors.Datagrams(func(*telemetry.Mirror) {}, func(upstream.Load) {})
 }

@@ -55,6 +55,27 @@ func Explain(cfg *config.Config, listener int, peer netip.Addr, head []byte) (*E
 	return e, e.forward(cfg, h, m, peer, trusted)
 }
 
+// ExplainConnection is [Explain] for a connection, or a session of UDP, without
+// messages: server is the name that a TLS client asks for.
+func ExplainConnection(cfg *config.Config, listener int, peer netip.Addr, server string) (*Explanation, error) {
+	table, _ := route.Compile(cfg)
+	e := &Explanation{Client: peer}
+	m := &route.Request{Listener: listener, Host: []byte(server), Path: rootPath, Source: peer}
+	e.Steps = table.Explain(m)
+	if e.Matched = table.Match(m); e.Matched == nil {
+		return e, nil
+	}
+	s := &mirror.Subject{Match: m}
+	for i := range e.Matched.Def.Mirrors {
+		x, err := mirror.Explain(&e.Matched.Def.Mirrors[i], nil, s, http1.Outgoing{}, "")
+		if err != nil {
+			return nil, err
+		}
+		e.Mirrors = append(e.Mirrors, x)
+	}
+	return e, nil
+}
+
 // forward explains the heads that the primary and the shadows get.
 func (e *Explanation) forward(cfg *config.Config, h *http1.Request, m *route.Request, peer netip.Addr, trusted bool) error {
 	r := &request{

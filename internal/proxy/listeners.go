@@ -17,17 +17,39 @@ type listener struct {
 	name  string // in the configuration that had it last
 	key   listenerKey
 	group *loop.Group
+	relay *relay // instead of group, of UDP
 }
 
-// listenerKey tells listeners apart: by their address, or, if they let the
-// system choose a port, also by name.
-type listenerKey struct{ address, name string }
+// addr is the bound address.
+func (ln *listener) addr() netip.AddrPort {
+	if ln.relay != nil {
+		return ln.relay.addr
+	}
+	return ln.group.Addr()
+}
+
+// close takes no more clients. Sessions of UDP may end in their own time.
+func (ln *listener) close() {
+	if ln.relay != nil {
+		ln.relay.retire()
+		return
+	}
+	_ = ln.group.Close() // nobody is left who could act on it
+}
+
+// listenerKey tells listeners apart: by their network and address, or, if they
+// let the system choose a port, also by name.
+type listenerKey struct {
+	udp           bool
+	address, name string
+}
 
 func keyOf(def *config.Listener) listenerKey {
+	key := listenerKey{udp: def.Protocol == "UDP", address: def.Address}
 	if chosenPort(def.Address) {
-		return listenerKey{def.Address, def.Name}
+		key.name = def.Name
 	}
-	return listenerKey{address: def.Address}
+	return key
 }
 
 // chosenPort says whether the system chooses the port of address, so that two
@@ -44,19 +66,29 @@ func (s *Server) openListeners(cfg *config.Config, inherited map[string]*loop.Gr
 		if s.listeners[key] != nil {
 			continue
 		}
-		group := inherited[def.Address]
-		delete(inherited, def.Address)
-		if group == nil {
-			if group, err = loop.Open(def.Address, len(s.workers), s.driver); err != nil {
-				return fresh, fmt.Errorf("listener %s: listen on %s: %w", def.Name, def.Address, err)
-			}
+		ln := &listener{id: s.nextID, name: def.Name, key: key}
+		if err := s.bind(ln, def, inherited); err != nil {
+			return fresh, fmt.Errorf("listener %s: listen on %s: %w", def.Name, def.Address, err)
 		}
-		ln := &listener{id: s.nextID, name: def.Name, key: key, group: group}
 		s.nextID++
 		s.listeners[key] = ln
 		fresh = append(fresh, ln)
 	}
 	return fresh, nil
+}
+
+// bind opens the sockets of ln, or takes those that it inherits.
+func (s *Server) bind(ln *listener, def *config.Listener, inherited map[string]*loop.Group) (err error) {
+	if def.Protocol == "UDP" {
+		ln.relay, err = s.relays.open(ln, def.Address)
+		return err
+	}
+	ln.group = inherited[def.Address]
+	delete(inherited, def.Address)
+	if ln.group == nil {
+		ln.group, err = loop.Open(def.Address, len(s.workers), s.driver)
+	}
+	return err
 }
 
 // index fills in where the open listeners are in p's configuration. The last
@@ -87,7 +119,7 @@ func (s *Server) closeListeners(p *plan) {
 	for key, ln := range s.listeners {
 		if !p.place(ln).open {
 			s.handover.withdraw(ln)
-			_ = ln.group.Close() // nobody is left who could act on it
+			ln.close()
 			delete(s.listeners, key)
 		}
 	}
@@ -95,6 +127,10 @@ func (s *Server) closeListeners(p *plan) {
 
 // accept begins to take clients from ln.
 func (s *Server) accept(ln *listener) {
+	if ln.relay != nil {
+		ln.relay.start()
+		return
+	}
 	loops := make([]*loop.Loop, len(s.workers))
 	byLoop := map[*loop.Loop]*worker{}
 	for i, w := range s.workers {
@@ -115,7 +151,7 @@ func (s *Server) Addrs() map[string]netip.AddrPort {
 	defer s.mu.Unlock()
 	addrs := map[string]netip.AddrPort{}
 	for _, ln := range s.listeners {
-		addrs[ln.name] = ln.group.Addr()
+		addrs[ln.name] = ln.addr()
 	}
 	return addrs
 }

@@ -38,10 +38,18 @@ func (p *plan) place(ln *listener) place {
 
 // nameOf returns the name of ln in p, empty if it is not there.
 func (p *plan) nameOf(ln *listener) string {
-	if i := p.place(ln).index; i >= 0 {
-		return p.config.Listeners[i].Name
+	if l := p.listener(ln); l != nil {
+		return l.Name
 	}
 	return ""
+}
+
+// listener returns what p says of ln, nil if it is not there.
+func (p *plan) listener(ln *listener) *config.Listener {
+	if i := p.place(ln).index; i >= 0 {
+		return &p.config.Listeners[i]
+	}
+	return nil
 }
 
 // rule is a route.Rule with everything it refers to.

@@ -46,7 +46,10 @@ type request struct {
 	answered   bool // the whole answer is in the client's queue
 	outChunks  bool // the client gets chunks
 	untilClose bool // the client takes the end of the connection for the end of the answer
-	tunnel     bool // upgraded
+	tunnel     bool // upgraded, or a stream
+	streamed   bool // a tunnel from its first byte
+	ended      bool // the client of a tunnel has ended its direction
+	lastWord   bool // the primary of a stream has ended: the client hears of it after the last byte
 	counted    bool // counted as in flight
 }
 
@@ -54,7 +57,7 @@ type request struct {
 func (r *request) reset() {
 	*r = request{
 		worker:  r.worker,
-		call:    upstream.Call{User: r, Out: r.call.Out},
+		call:    upstream.Call{User: r, Out: r.call.Out, Preface: r.call.Preface[:0]},
 		mark:    r.mark,
 		copies:  r.copies[:0],
 		refused: r.refused[:0],
@@ -126,6 +129,7 @@ func (r *request) forward(m *route.Request, trusted bool) {
 	r.call.Once = !r.safe || !r.bodyDone
 	r.call.Upgrade = o.Upgrade
 	r.call.Whole = r.bodyDone
+	r.announce(choice.backend)
 	r.send(endpoint)
 	r.watch()
 	r.copy(m, o)
@@ -140,6 +144,9 @@ func (r *request) send(endpoint *upstream.Endpoint) {
 	r.attempts++
 	r.sent = r.worker.loop.Now()
 	r.worker.up.Send(&r.call, endpoint)
+	if r.ended {
+		r.call.CloseWrite()
+	}
 	r.markSent()
 }
 
@@ -159,6 +166,7 @@ func (r *request) copy(m *route.Request, o *http1.Outgoing) {
 	}
 	s := &w.subject
 	s.Head, s.Match, s.Draw = r.client.head, m, w.random.Uint64()
+	s.From, s.To = r.client.from, r.client.to
 	for _, policy := range r.rule.mirrors {
 		c := w.copies.Offer(policy, s, o, r.join)
 		if c != nil && !r.bodyDone {
@@ -174,6 +182,7 @@ func (r *request) body(p []byte, b *spool.Buffer) (used int) {
 		r.bytesIn += int64(len(p))
 		r.call.Out.Add(p, b)
 		r.pushed()
+		r.copyData(p, b)
 		return len(p)
 	}
 	r.expect = false
@@ -206,6 +215,10 @@ func (r *request) push(data []byte, b *spool.Buffer) {
 		}
 		r.pushed()
 	}
+	r.copyData(data, b)
+}
+
+func (r *request) copyData(data []byte, b *spool.Buffer) {
 	for _, t := range r.copies {
 		if c := t.Copy(); c != nil {
 			c.Body(data, b)
@@ -235,6 +248,10 @@ func (r *request) endBody() {
 		r.markSent()
 		r.call.Flush()
 	}
+	r.finishCopies(trailer)
+}
+
+func (r *request) finishCopies(trailer []byte) {
 	for _, t := range r.copies {
 		if c := t.Copy(); c != nil {
 			c.Finish(trailer)
@@ -322,6 +339,9 @@ func (r *request) dig() {
 func (r *request) Data(_ *upstream.Call, p []byte, b *spool.Buffer) {
 	cl := r.client
 	r.moved = r.worker.loop.Now()
+	if r.streamed && r.heard(p) {
+		return
+	}
 	r.bytesOut += int64(len(p))
 	if r.outChunks {
 		cl.out.Commit(http1.AppendChunkHeader(cl.out.Room(16), len(p)))
@@ -337,6 +357,8 @@ func (r *request) Data(_ *upstream.Call, p []byte, b *spool.Buffer) {
 func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 	switch {
 	case f.Failed() && r.retry(f):
+	case f.Failed() && r.streamed:
+		r.breakStream(traffic.Primary, f.Detail)
 	case f.Failed() && r.tunnel:
 		r.settle()
 	case f.Failed():
@@ -362,6 +384,10 @@ func (r *request) settle() {
 	if !r.bodyDone {
 		// The client is still sending what nobody wants any more.
 		r.cutCopies()
+		cl.linger()
+	}
+	if r.streamed && !cl.eof {
+		r.finishCopies(nil) // the primary has taken no more than this
 		cl.linger()
 	}
 	if r.tunnel || !r.keep {
@@ -390,11 +416,15 @@ func (r *request) complete() {
 // abandon ends the request because the client has gone, or must go: what the
 // primary has not answered is cut off, so that it can stop working on it.
 func (r *request) abandon(source traffic.Source, why string) {
-	if !r.begun {
+	if !r.begun && !r.streamed {
 		r.status = 499 // what nginx made the custom for a client that left
 	}
 	if r.source == traffic.None {
 		r.source, r.reason = source, why
+	}
+	if r.streamed {
+		r.client.broken = true
+		r.call.Reset()
 	}
 	r.call.Cancel()
 	r.cutCopies()

@@ -22,6 +22,8 @@ func (r *request) retry(f upstream.Failure) bool {
 	last := r.call.Endpoint()
 	var next *upstream.Endpoint
 	switch {
+	case r.streamed && f.Reason != traffic.FailConnect:
+		return false // whoever took the connection has had its say
 	case f.Unsent && f.Reason == traffic.FailConnect:
 		r.refused = append(r.refused, last)
 		next = r.other(last)

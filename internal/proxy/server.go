@@ -59,6 +59,8 @@ type Server struct {
 	mu        sync.Mutex // of what follows
 	started   bool       // the loops run, or did
 	plan      *plan
+	current   atomic.Pointer[plan] // the same, for relays
+	relays    *relays
 	listeners map[listenerKey]*listener // open
 	nextID    int
 	liveIDs   map[liveKey]int
@@ -89,6 +91,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		listeners: map[listenerKey]*listener{},
 		liveIDs:   map[liveKey]int{},
 	}
+	s.relays = &relays{server: s}
 	s.mirrors.Changed = s.noteBreaker
 	s.liveID("", "")
 	if err := s.open(cfg); err != nil {
@@ -124,6 +127,7 @@ func (s *Server) open(cfg *config.Config) error {
 	}
 	s.index(p)
 	s.plan = p
+	s.current.Store(p)
 	return nil
 }
 
@@ -189,6 +193,7 @@ func (s *Server) Apply(cfg *config.Config) ([]route.Problem, error) {
 	s.logProblems(problems)
 	s.index(p)
 	s.plan = p
+	s.current.Store(p)
 	s.closeListeners(p)
 	s.reloads.Add(1)
 	if !s.started {

@@ -8,16 +8,16 @@ import (
 	"github.com/understudy-proxy/understudy/internal/session"
 )
 
-var preface = []byte(http2.Preface)
+var http2Preface = []byte(http2.Preface)
 
 // recognise looks whether the first bytes of a connection, p, begin HTTP/2. It
 // is decided as soon as they do, or cannot.
 func (cl *client) recognise(p []byte) (used int, decided bool) {
 	switch {
-	case bytes.HasPrefix(p, preface):
+	case bytes.HasPrefix(p, http2Preface):
 		cl.become(p)
 		return len(p), true
-	case bytes.HasPrefix(preface, p):
+	case bytes.HasPrefix(http2Preface, p):
 		if cl.in.Len() == 0 {
 			cl.wait(cl.worker.plan.config.Client.HeadTimeout)
 		}
@@ -35,7 +35,7 @@ func (cl *client) become(p []byte) {
 	w.loop.Disarm(&cl.timer)
 	delete(w.clients, cl)
 	s := session.Serve(cl.conn, w.serving)
-	w.sessions[s] = cl.listener
+	w.sessions[s] = cl.arrival
 	if cl.retired {
 		s.Retire()
 	}
@@ -62,8 +62,11 @@ func (w *worker) sessionOptions(p *plan) *session.Options {
 
 // acceptLane takes a stream of a session.
 func (w *worker) acceptLane(s *session.Session, c *loop.Conn) loop.Handler {
-	cl := w.newClient(c, w.sessions[s])
+	a := w.sessions[s]
+	a.conn = c
+	cl := w.newClient(a)
 	cl.lane = true
+	cl.rest()
 	w.lanes++
 	return cl
 }
@@ -78,8 +81,8 @@ func (w *worker) sessionEnded(s *session.Session) {
 
 // retireSessions lets sessions of some listeners finish what they have begun.
 func (w *worker) retireSessions(which func(*listener) bool) {
-	for s, ln := range w.sessions {
-		if which(ln) {
+	for s, a := range w.sessions {
+		if which(a.listener) {
 			s.Retire()
 		}
 	}

@@ -29,6 +29,7 @@ func (s *Server) Snapshot() *telemetry.Snapshot {
 	for _, w := range s.workers {
 		s.visit(w, func() { c.visit(w, snap) })
 	}
+	s.relays.visit(&c, snap)
 	s.mirrors.Gauges(c.gauges)
 	c.finish(snap)
 	snap.Endpoints = s.endpoints(c.loads)
@@ -72,37 +73,43 @@ type collector struct {
 
 // visit runs on w's loop.
 func (c *collector) visit(w *worker, snap *telemetry.Snapshot) {
-	snap.Clients += int64(len(w.clients) - w.lanes + len(w.sessions))
+	snap.Clients += int64(len(w.clients) - w.lanes + len(w.sessions) + len(w.openings))
 	snap.Accepted += w.accepted
 	for id, row := range w.live {
 		if row == nil || id >= len(c.keys) {
 			continue
 		}
-		key := c.keys[id]
-		sum := c.live[key]
-		if sum == nil {
-			sum = &telemetry.Live{Route: key.route, Backend: key.backend}
-			c.live[key] = sum
-		}
-		sum.Merge(row)
+		c.row(c.keys[id]).Merge(row)
 	}
-	w.copies.Books(func(b *telemetry.Mirror) {
-		c.mirror(mirrorKey{b.Route, b.Name, b.Backend}).Merge(b)
-	})
-	load := func(l upstream.Load) {
-		sum := c.loads[l.Endpoint]
-		sum.InFlight += l.InFlight
-		sum.Idle += l.Idle
-		sum.Requests += l.Requests
-		c.loads[l.Endpoint] = sum
-	}
-	w.up.Loads(load)
-	w.copies.Loads(load)
+	w.copies.Books(c.book)
+	w.up.Loads(c.load)
+	w.copies.Loads(c.load)
 	snap.Lag = max(snap.Lag, w.loop.Lag())
 	throttle := w.copies.Governor.Throttle()
 	if w == w.server.workers[0] || throttle < c.throttle {
 		c.throttle = throttle
 	}
+}
+
+func (c *collector) row(key liveKey) *telemetry.Live {
+	sum := c.live[key]
+	if sum == nil {
+		sum = &telemetry.Live{Route: key.route, Backend: key.backend}
+		c.live[key] = sum
+	}
+	return sum
+}
+
+func (c *collector) book(b *telemetry.Mirror) {
+	c.mirror(mirrorKey{b.Route, b.Name, b.Backend}).Merge(b)
+}
+
+func (c *collector) load(l upstream.Load) {
+	sum := c.loads[l.Endpoint]
+	sum.InFlight += l.InFlight
+	sum.Idle += l.Idle
+	sum.Requests += l.Requests
+	c.loads[l.Endpoint] = sum
 }
 
 func (c *collector) mirror(key mirrorKey) *telemetry.Mirror {

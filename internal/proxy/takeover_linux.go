@@ -63,7 +63,7 @@ func (s *Server) inherit(cfg *config.Config) map[string]*loop.Group {
 	}
 	groups := map[string]*loop.Group{}
 	for _, def := range cfg.Listeners {
-		if chosenPort(def.Address) {
+		if chosenPort(def.Address) || def.Protocol == "UDP" {
 			continue
 		}
 		conn, err := net.DialUnix("unix", nil, takeoverName(def.Address))

@@ -15,6 +15,10 @@ const tunnelIdle = time.Hour
 func (r *request) deadline() (at time.Duration) {
 	stall := r.rule.idle
 	switch {
+	case r.streamed && stall == 0:
+		return 0
+	case r.streamed:
+		return r.moved + stall
 	case r.tunnel:
 		return r.moved + tunnelIdle
 	case !r.begun && r.bodyDone:
@@ -59,6 +63,9 @@ func (e *requestExpired) Run() {
 func (r *request) timedOut() {
 	const stopped = "the client stopped sending"
 	switch {
+	case r.streamed:
+		r.finishCopies(nil)
+		r.client.gone(traffic.None, "")
 	case r.tunnel: // nobody owed anything
 		r.client.gone(traffic.None, "")
 	case r.client.out.Len() > 0:

@@ -3,6 +3,7 @@ package proxy
 import (
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -29,9 +30,10 @@ type worker struct {
 	sinks  []traffic.Sink
 	random *rand.PCG
 
+	openings map[*opening]struct{}
 	clients  map[*client]struct{}
 	lanes    int // of clients, those that are streams of sessions
-	sessions map[*session.Session]*listener
+	sessions map[*session.Session]arrival
 	serving  *session.Options // of new sessions
 	accepted uint64
 	live     []*telemetry.Live // by live id; nil until used
@@ -55,8 +57,9 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 	w := &worker{
 		server:   s,
 		loop:     l,
+		openings: map[*opening]struct{}{},
 		clients:  map[*client]struct{}{},
-		sessions: map[*session.Session]*listener{},
+		sessions: map[*session.Session]arrival{},
 		sinks:    s.options.Sinks,
 		random:   rand.NewPCG(rand.Uint64(), rand.Uint64()),
 	}
@@ -93,19 +96,54 @@ func (w *worker) accept(c *loop.Conn, ln *listener) loop.Handler {
 		return nil
 	}
 	w.accepted++
-	cl := w.newClient(c, ln)
-	cl.fresh = true
+	a := arrival{conn: c, listener: ln, from: unmapped(c.Remote()), to: unmapped(c.Local())}
+	if o := w.open(a); o != nil {
+		return o
+	}
+	return w.serve(a, "", nil)
+}
+
+// arrival is a connection and whose it is: the ends of the connection itself, or
+// those that a load balancer has told by a PROXY header.
+type arrival struct {
+	conn     *loop.Conn
+	listener *listener
+	from, to netip.AddrPort
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// serve makes a client of a connection that nothing needs to be known of any more
+// but what server it asked for by TLS, if that was read. rest is what was read of
+// its own bytes.
+func (w *worker) serve(a arrival, server string, rest []byte) *client {
+	cl := w.newClient(a)
+	cl.server = server
+	cl.in.Keep(&w.pool, rest)
+	if l := w.plan.listener(a.listener); l != nil && l.Layer4() {
+		cl.protocol = l.Protocol
+		cl.req = w.newRequest()
+		cl.req.stream(cl)
+	} else {
+		cl.fresh = true
+		cl.rest()
+	}
+	if w.draining {
+		cl.retire()
+	}
+	if len(rest) > 0 {
+		w.loop.AfterEvent((*clientResume)(cl))
+	}
 	return cl
 }
 
-// newClient returns what serves requests on c.
-func (w *worker) newClient(c *loop.Conn, ln *listener) *client {
-	cl := &client{worker: w, conn: c, listener: ln}
+// newClient returns what serves requests on a connection.
+func (w *worker) newClient(a arrival) *client {
+	cl := &client{worker: w, arrival: a}
 	cl.out.Pool = &w.pool
 	cl.timer.Task = (*clientExpired)(cl)
-	cl.peer = c.Remote().Addr().Unmap()
+	cl.peer = a.from.Addr()
 	w.clients[cl] = struct{}{}
-	cl.rest()
 	return cl
 }
 
@@ -114,6 +152,9 @@ func (w *worker) newClient(c *loop.Conn, ln *listener) *client {
 func (w *worker) drain(done func()) {
 	w.draining = true
 	w.drained = done
+	for o := range w.openings {
+		w.loop.Arm(&o.timer, retireTime)
+	}
 	for cl := range w.clients {
 		cl.retire()
 	}
@@ -122,7 +163,7 @@ func (w *worker) drain(done func()) {
 }
 
 func (w *worker) checkDrained() {
-	if w.draining && len(w.clients) == 0 && len(w.sessions) == 0 && w.drained != nil {
+	if w.draining && len(w.clients)+len(w.openings)+len(w.sessions) == 0 && w.drained != nil {
 		done := w.drained
 		w.drained = nil
 		done()
@@ -131,6 +172,9 @@ func (w *worker) checkDrained() {
 
 // abort closes every client that is left.
 func (w *worker) abort() {
+	for o := range w.openings {
+		o.close()
+	}
 	for cl := range w.clients {
 		cl.gone(traffic.Internal, "shutdown")
 	}

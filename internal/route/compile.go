@@ -87,7 +87,9 @@ func (r *routeCompiler) compile() {
 	}
 	if len(def.Listeners) == 0 {
 		for i := range r.config.Listeners {
-			r.listeners = append(r.listeners, i)
+			if !r.config.Listeners[i].Layer4() { // those are served only by routes that name them
+				r.listeners = append(r.listeners, i)
+			}
 		}
 	}
 	for i, text := range def.Hostnames {

@@ -67,6 +67,9 @@ func (t *Table) elsewhere(r *Request, rule *Rule) string {
 		return "there is no such listener"
 	}
 	listener := t.config.Listeners[r.Listener].Name
+	if len(def.Listeners) == 0 && t.config.Listeners[r.Listener].Layer4() {
+		return fmt.Sprintf("it names no listener, and so serves HTTP only, which listener %s does not speak", listener)
+	}
 	if len(def.Listeners) > 0 && !slices.Contains(def.Listeners, listener) {
 		return fmt.Sprintf("listener %s is not %s", listener, either(def.Listeners))
 	}

@@ -51,7 +51,7 @@ func registry(t *testing.T, s *Snapshot) *prometheus.Registry {
 func TestCountersAndGaugesCarryTheSnapshot(t *testing.T) {
 	t.Parallel()
 	want := `
-# HELP understudy_requests_total Live requests answered, by the status the client got. route is empty if no route matched, backend if the proxy answered itself.
+# HELP understudy_requests_total Live requests answered, by the status the client got: empty of connections and sessions without messages. route is empty if no route matched, backend if the proxy answered itself.
 # TYPE understudy_requests_total counter
 understudy_requests_total{backend="v1",code="200",route="shop"} 5
 understudy_requests_total{backend="v1",code="404",route="shop"} 1

@@ -86,7 +86,7 @@ var (
 
 var liveFamilies = []family[Live]{
 	{name: "understudy_requests_total", kind: Counter, label: code,
-		help:   "Live requests answered, by the status the client got. route is empty if no route matched, backend if the proxy answered itself.",
+		help:   "Live requests answered, by the status the client got: empty of connections and sessions without messages. route is empty if no route matched, backend if the proxy answered itself.",
 		values: func(l *Live, put put) { putCodes(l.Codes, put) }},
 	{name: "understudy_requests_failed_total", kind: Counter, label: source,
 		help: "Live requests that failed, by who is to blame. A shadow is never to blame.",
@@ -197,6 +197,12 @@ var proxyFamilies = []family[Snapshot]{
 	{name: "understudy_client_connections_accepted_total", kind: Counter,
 		help:   "Connections accepted from clients.",
 		values: one(func(s *Snapshot) float64 { return float64(s.Accepted) })},
+	{name: "understudy_sessions_evicted_total", kind: Counter,
+		help:   "Sessions of UDP that ended before their time, the longest silent first, because there were too many.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Datagrams.Evicted) })},
+	{name: "understudy_datagrams_lost_total", kind: Counter,
+		help:   "Live datagrams that could not be passed on.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Datagrams.Lost) })},
 	{name: "understudy_config_info", kind: Gauge, label: release,
 		help:   "1 for the version of the configuration in force.",
 		values: func(s *Snapshot, put put) { put(1, s.Config) }},
@@ -253,7 +259,11 @@ func putReasons(set []traffic.Reason, counts map[traffic.Reason]uint64, put put)
 
 func putCodes(codes map[int]uint64, put put) {
 	for c, n := range codes {
-		put(float64(n), strconv.Itoa(c))
+		text := ""
+		if c != 0 { // a connection or a session without messages has no status
+			text = strconv.Itoa(c)
+		}
+		put(float64(n), text)
 	}
 }
 

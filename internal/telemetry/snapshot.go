@@ -23,11 +23,19 @@ type Snapshot struct {
 	Live      []Live        `json:"live"`
 	Mirrors   []Mirror      `json:"mirrors"`
 	Endpoints []Endpoint    `json:"endpoints"`
+	Datagrams Datagrams     `json:"datagrams"`
 	Lag       time.Duration `json:"lag"` // longest pass of any loop since the last snapshot
 
 	// Filled by whoever owns the configuration file and the access log.
 	ReloadsFailed uint64    `json:"reloadsFailed"` // configurations refused
 	AccessLog     AccessLog `json:"accessLog"`
+}
+
+// Datagrams counts what happened to clients of UDP beyond requests, which are
+// their sessions.
+type Datagrams struct {
+	Evicted uint64 `json:"evicted"` // sessions ended before their time, because there were too many
+	Lost    uint64 `json:"lost"`    // live datagrams that could not be passed on
 }
 
 // AccessLog counts the lines of the access log.

@@ -16,10 +16,39 @@ type Backend struct {
 	id        int // dense, per Registry
 	def       atomic.Pointer[config.Backend]
 	endpoints atomic.Pointer[[]*Endpoint]
+	turn      atomic.Uint32 // see Next
 }
 
 // Endpoints returns the endpoints in force; the slice must not be changed.
 func (b *Backend) Endpoints() []*Endpoint { return *b.endpoints.Load() }
+
+// ProxyProtocol is the version of the PROXY header that tells the backend of each
+// client, 0 for none.
+func (b *Backend) ProxyProtocol() int {
+	switch b.def.Load().ProxyProtocol {
+	case "v1":
+		return 1
+	case "v2":
+		return 2
+	}
+	return 0
+}
+
+// Next chooses an endpoint for a session of datagrams, in turn: one that is not
+// ejected, or any if all are; nil if there is none. copies says whose health counts.
+func (b *Backend) Next(now time.Duration, copies bool) *Endpoint {
+	all := b.Endpoints()
+	if len(all) == 0 {
+		return nil
+	}
+	for range all {
+		e := all[b.turn.Add(1)%uint32(len(all))]
+		if time.Duration(e.healthOf(copies).until.Load()) <= now {
+			return e
+		}
+	}
+	return all[b.turn.Add(1)%uint32(len(all))]
+}
 
 // Endpoint is one address of a backend with its health, shared by all loops.
 type Endpoint struct {
@@ -40,6 +69,27 @@ type Endpoint struct {
 func (e *Endpoint) Ejected(now time.Duration) (until time.Duration, ejected bool) {
 	until = time.Duration(max(e.live.until.Load(), e.copies.until.Load()))
 	return until, until > now
+}
+
+// Addr is where the endpoint is, or false if its name has no address.
+func (e *Endpoint) Addr() (netip.AddrPort, bool) {
+	if addrs := *e.addrs.Load(); len(addrs) > 0 {
+		return addrs[0], true
+	}
+	return netip.AddrPort{}, false
+}
+
+// Answered notes, for sessions of datagrams, that the endpoint is well.
+func (e *Endpoint) Answered(copies bool) { e.healthOf(copies).succeeded() }
+
+// Refused notes, for sessions of datagrams, that nobody listens there.
+func (e *Endpoint) Refused(now time.Duration, copies bool) { e.healthOf(copies).failed(e, now) }
+
+func (e *Endpoint) healthOf(copies bool) *health {
+	if copies {
+		return &e.copies
+	}
+	return &e.live
 }
 
 // Failures returns the number of failed calls since start.

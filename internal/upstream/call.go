@@ -26,6 +26,17 @@ type Call struct {
 	// then looked at before it is used, which costs a system call: the server may
 	// have closed it a moment ago.
 	Once bool
+	// Raw says that the call is a tunnel from its first byte, on a connection of
+	// its own: there are no heads and no Answer. A side that ends its direction may
+	// still read: CloseWrite passes on the caller's end, and Data without bytes is
+	// the other's. End comes after both.
+	Raw bool
+	// Alone says that the call shares its connection with no other, neither
+	// before nor after it.
+	Alone bool
+	// Preface is written first on a connection that is made for this call, which
+	// must be Alone or Raw. It is not kept after End.
+	Preface []byte
 	// Reused says that the call went out on a connection that existed before.
 	// Set by Send.
 	Reused bool
@@ -51,6 +62,7 @@ type Caller interface {
 	Answer(c *Call, r *http1.Response)
 	// Data is called for each part of the answer's body. p is valid during the
 	// call only, unless b, the block that p lies in, is not nil and retained.
+	// Without bytes it says that the other side of a Raw call has ended.
 	Data(c *Call, p []byte, b *spool.Buffer)
 	// End is called once, unless the call was cancelled before: with the zero
 	// Failure when the whole answer was received. trailer holds trailer fields
@@ -112,6 +124,15 @@ func (c *Call) Resume() {
 }
 
 func (c *Call) client() *Client { return c.conn.client }
+
+// Reset ends the call like Cancel, and has the other side see a reset, so that it
+// does not take what it got for the whole.
+func (c *Call) Reset() {
+	if c.conn != nil && !c.conn.connecting {
+		c.conn.conn.Abort()
+	}
+	c.Cancel()
+}
 
 // CloseWrite tells the other side of a tunnel that nothing more will come,
 // once Out is empty.

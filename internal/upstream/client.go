@@ -100,10 +100,7 @@ func (cl *Client) Pick(b *Backend, avoid *Endpoint) *Endpoint {
 
 // health returns what calls of this kind have shown of e.
 func (cl *Client) health(e *Endpoint) *health {
-	if cl.Late {
-		return &e.copies
-	}
-	return &e.live
+	return e.healthOf(cl.Late)
 }
 
 func (cl *Client) pool(e *Endpoint) *pool {
@@ -129,9 +126,12 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 	p.requests++
 	call.endpoint = e
 	call.started, call.answered = false, false
-	c := p.take(call)
+	var c *Conn
+	if !call.Raw && !call.Alone {
+		c = p.take(call)
+	}
 	if c == nil {
-		c = cl.dial(e)
+		c = cl.dial(e, call)
 	}
 	call.Reused, call.Refusable = !c.connecting, c.lane
 	c.add(call)
@@ -177,10 +177,12 @@ func (cl *Client) CloseIdle(all bool) {
 	}
 }
 
-// dial opens a connection to e. A dial that fails at once is told after the
+// dial opens a connection to e for call. A dial that fails at once is told after the
 // event, like one that fails later.
-func (cl *Client) dial(e *Endpoint) *Conn {
-	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load()}
+func (cl *Client) dial(e *Endpoint, call *Call) *Conn {
+	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load(), preface: call.Preface}
+	c.lastCall = call.Raw || call.Alone
+	c.raw, c.tunnel, c.inBody = call.Raw, call.Raw, call.Raw
 	c.timer.Task = (*connExpired)(c)
 	cl.Loop.Arm(&c.timer, limit(e.Backend.def.Load().ConnectTimeout))
 	c.dialNext()

@@ -56,6 +56,11 @@ type Conn struct {
 	deaf       bool // the other side takes no more bytes
 	lastCall   bool // close after the calls on it
 	lane       bool // of a session: takes one call at a time
+
+	preface   []byte // of the call, not yet written
+	raw       bool   // see Call.Raw
+	readEnded bool   // the other side has ended its direction
+	sentEnd   bool   // we have ended ours
 }
 
 // A task of a connection is the connection under another type, so that none
@@ -154,7 +159,10 @@ func (c *Conn) flush() {
 			c.wantWrite(false)
 			if c.closeWrite && c.calls[0].Out.Len() == 0 {
 				c.conn.CloseWrite()
-				c.closeWrite = false
+				c.closeWrite, c.sentEnd = false, true
+				if c.readEnded {
+					c.finish()
+				}
 			}
 			return
 		}
@@ -180,7 +188,7 @@ func (c *Conn) deafen(err error) {
 	c.deaf, c.lastCall = true, true
 	c.wantWrite(false)
 	c.setPlace()
-	if !c.calls[0].started {
+	if !c.calls[0].started && !c.raw {
 		c.broken(err) // it has not been asked anything
 		return
 	}
@@ -295,6 +303,17 @@ func (c *Conn) connected(r loop.Ready) {
 	}
 	c.connecting = false
 	c.client.Loop.Disarm(&c.timer)
+	if len(c.preface) > 0 {
+		// A fresh connection takes so little at once, or is of no use.
+		if n, err := c.conn.Write(c.preface); n < len(c.preface) {
+			c.broken(err)
+			return
+		}
+		c.preface = nil
+	}
+	if c.raw {
+		c.client.health(c.endpoint).succeeded() // it may not end for days
+	}
 	c.conn.WantRead(!c.paused)
 	c.flushSoon(0)
 }
@@ -327,11 +346,25 @@ func (c *Conn) readError(err error) {
 	case c.closed || err == nil || errors.Is(err, loop.ErrAgain):
 	case !errors.Is(err, io.EOF):
 		c.broken(err)
+	case c.raw:
+		c.endRead()
 	case c.inBody && (c.body.UntilClose() || c.tunnel):
 		c.finish()
 	default:
 		c.broken(io.ErrUnexpectedEOF)
 	}
+}
+
+// endRead notes that the other side of a raw call has ended its direction, or,
+// the second time, that it has gone.
+func (c *Conn) endRead() {
+	if c.sentEnd || c.deaf || c.readEnded {
+		c.finish()
+		return
+	}
+	c.readEnded = true
+	c.conn.WantRead(false)
+	c.calls[0].User.Data(c.calls[0], nil, nil)
 }
 
 // consume hands p to the calls and returns how much was used. The rest is a
@@ -342,7 +375,7 @@ func (c *Conn) consume(p []byte, b *spool.Buffer) (used int) {
 			c.close() // nobody asked
 			break
 		}
-		if !c.calls[0].started {
+		if !c.calls[0].started && !c.raw {
 			// The answer to a request that has not been sent is somebody else's.
 			c.fail(Failure{Reason: traffic.FailProtocol, Detail: "an answer came before the request was sent", Stale: c.served})
 			break
@@ -474,7 +507,7 @@ func (c *Conn) pause(on bool) {
 	}
 	c.paused = on
 	if c.conn != nil {
-		c.conn.WantRead(!on)
+		c.conn.WantRead(!on && !c.readEnded)
 	}
 }
 
@@ -539,7 +572,7 @@ func (c *Conn) fail(f Failure) {
 	if c.closed {
 		return
 	}
-	if !f.Stale && !c.tunnel {
+	if !f.Stale && (!c.tunnel || c.connecting) {
 		c.client.health(c.endpoint).failed(c.endpoint, c.client.Loop.Now())
 	}
 	c.failAll(f)
@@ -566,7 +599,7 @@ func (c *Conn) cancel(call *Call) {
 	idle := len(c.calls) == 0
 	switch {
 	case c.closed:
-	case call.started:
+	case call.started || c.raw && !c.connecting:
 		if c.client.Late {
 			// A shadow that has stopped reading would keep what the system still
 			// has to send, and its memory, for minutes.

@@ -23,7 +23,7 @@ type sessions struct {
 // session.
 func (c *Conn) connect(addr netip.AddrPort) (*loop.Conn, error) {
 	cl, def := c.client, c.endpoint.Backend.def.Load()
-	if def.Protocol != config.ProtocolHTTP2 {
+	if c.raw || def.Protocol != config.ProtocolHTTP2 {
 		return cl.Loop.Dial(addr, c)
 	}
 	c.lane = true

@@ -36,6 +36,7 @@ type recipe struct {
 var ready = []recipe{
 	{name: "understudy", command: "bin/understudy run -c {config}", config: "understudy.yaml.tmpl", books: true},
 	{name: "understudy-insistent", command: "bin/understudy run -c {config}", config: "understudy.yaml.tmpl", books: true, insist: true},
+	{name: "understudy-tcp", command: "bin/understudy run -c {config}", config: "understudy-tcp.yaml.tmpl"},
 	{name: "nginx", command: "nginx -p {dir} -c {config} -e stderr", config: "nginx.conf.tmpl"},
 }
 

@@ -154,12 +154,12 @@ func TestChooseRecipes(t *testing.T) {
 	if none, err := chooseRecipes(options{proxy: "none"}); err != nil || len(none) != 0 {
 		t.Errorf("none: %+v, %v", none, err)
 	}
-	all, err := chooseRecipes(options{proxy: "nginx,understudy,understudy-insistent"})
-	if err != nil || len(all) != 3 {
-		t.Fatalf("%+v, %v; want three", all, err)
+	all, err := chooseRecipes(options{proxy: "nginx,understudy,understudy-insistent,understudy-tcp"})
+	if err != nil || len(all) != 4 {
+		t.Fatalf("%+v, %v; want four", all, err)
 	}
-	for i, name := range []string{"nginx", "understudy", "understudy-insistent"} {
-		if all[i].name != name || !strings.Contains(all[i].config, "{{.Listen}}") || all[i].books != (i > 0) || all[i].insist != (i > 1) {
+	for i, name := range []string{"nginx", "understudy", "understudy-insistent", "understudy-tcp"} {
+		if all[i].name != name || !strings.Contains(all[i].config, "{{.Listen}}") || all[i].books != (i == 1 || i == 2) || all[i].insist != (i == 2) {
 			t.Errorf("recipe %d is %+v, want %s", i, all[i], name)
 		}
 	}

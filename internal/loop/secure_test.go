@@ -1,0 +1,315 @@
+package loop
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// certificate is one for any name, made once.
+var certificate = sync.OnceValue(func() tls.Certificate { return selfSigned() })
+
+// sides runs a test with the loop as the server and as the client, with either
+// version of TLS, on every driver.
+func sides(t *testing.T, test func(s *tlsStage)) {
+	t.Helper()
+	eachDriver(t, func(s *stage) {
+		for name, version := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
+			for _, server := range []bool{true, false} {
+				role := map[bool]string{true: "server", false: "client"}[server]
+				s.Run(name+" "+role, func(t *testing.T) {
+					t.Parallel()
+					test(&tlsStage{stage: &stage{T: t, driver: s.driver, loop: running(t, s.driver)}, version: version, server: server})
+				})
+			}
+		}
+	})
+}
+
+type tlsStage struct {
+	*stage
+	version uint16
+	server  bool // the loop is
+}
+
+func (s *tlsStage) serverConfig() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certificate()}, MinVersion: s.version, MaxVersion: s.version}
+}
+
+func (s *tlsStage) clientConfig() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, MinVersion: s.version, MaxVersion: s.version}
+}
+
+// secured is a connection of the loop after its handshake, and its peer.
+func (s *tlsStage) secured(h Handler) (*Conn, *tls.Conn) {
+	s.Helper()
+	c, raw := s.pair(silent(s))
+	shaken := make(chan error, 1)
+	done := func(c *Conn, state *tls.ConnectionState, err error) {
+		if err == nil && state.Version != s.version {
+			s.Errorf("version %x, want %x", state.Version, s.version)
+		}
+		c.SetHandler(h)
+		shaken <- err
+	}
+	var peer *tls.Conn
+	s.on(func() {
+		if s.server {
+			s.loop.SecureServer(c, nil, s.serverConfig(), patienceOfTests, done)
+		} else {
+			s.loop.SecureClient(c, s.clientConfig(), patienceOfTests, done)
+		}
+	})
+	if s.server {
+		peer = tls.Client(raw, s.clientConfig())
+	} else {
+		peer = tls.Server(raw, s.serverConfig())
+	}
+	if err := peer.Handshake(); err != nil {
+		s.Fatal(err)
+	}
+	if err := await(s, shaken, "the handshake"); err != nil {
+		s.Fatal(err)
+	}
+	return c, peer
+}
+
+func TestTLSCarriesEveryByteBothWays(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		_, peer := s.secured(newEcho(100_000))
+		random := rand.New(rand.NewPCG(1, uint64(s.version)))
+		sent := make([]byte, 4<<20)
+		for i := range sent {
+			sent[i] = byte(random.Uint32())
+		}
+		go func() {
+			for left := sent; len(left) > 0; {
+				n := min(1+random.IntN(60_000), len(left))
+				peer.Write(left[:n])
+				left = left[n:]
+			}
+		}()
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, sent) {
+			s.Errorf("what came back differs, %v", err)
+		}
+	})
+}
+
+// One record holds more than the handler takes at once, and the socket is empty.
+func TestTLSDeliversWhatAReadLeft(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		got := make(chan byte, 100)
+		_, peer := s.secured(handler(func(c *Conn, _ Ready) {
+			var one [1]byte
+			if n, _ := c.Read(one[:]); n == 1 {
+				got <- one[0]
+			}
+		}))
+		io.WriteString(peer, "record")
+		for i := range 6 {
+			if b := await(s, got, "a byte"); b != "record"[i] {
+				s.Errorf("byte %d is %q", i, b)
+			}
+		}
+	})
+}
+
+func TestTLSTellsAGoodbyeFromACut(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		for want, end := range map[error]func(*tls.Conn) error{
+			io.EOF:              (*tls.Conn).CloseWrite,
+			io.ErrUnexpectedEOF: func(c *tls.Conn) error { return c.NetConn().(*net.TCPConn).CloseWrite() },
+		} {
+			k := newCollector()
+			_, peer := s.secured(k)
+			io.WriteString(peer, "last words")
+			if err := end(peer); err != nil {
+				s.Fatal(err)
+			}
+			if got := k.text(s, 10); got != "last words" {
+				s.Errorf("got %q", got)
+			}
+			if err := await(s, k.end, "the end"); err != want {
+				s.Errorf("end: %v, want %v", err, want)
+			}
+		}
+	})
+}
+
+// The peer reads only after the connection was closed: what was written and not
+// yet sent must arrive, and the goodbye behind it.
+func TestTLSSendsWhatWasWrittenBeforeClose(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		written := make(chan int, 1)
+		c, peer := s.secured(newCollector())
+		block := bytes.Repeat([]byte("x"), 50_000)
+		s.on(func() {
+			total := 0
+			for {
+				n, err := c.Write(block)
+				total += n
+				if err != nil {
+					break
+				}
+			}
+			c.Close()
+			written <- total
+		})
+		n, err := io.Copy(io.Discard, peer)
+		if want := await(s, written, "the writer"); int(n) != want || err != nil {
+			s.Errorf("%d bytes arrived of %d, %v", n, want, err)
+		}
+		s.passes()
+		s.on(func() {
+			for !c.over {
+				s.Error("the connection is still there")
+				break
+			}
+		})
+	})
+}
+
+func TestTLSHalfClose(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		k := newCollector()
+		c, peer := s.secured(k)
+		s.on(func() {
+			c.Write([]byte("question"))
+			if err := c.CloseWrite(); err != nil {
+				s.Error(err)
+			}
+			if _, err := c.Write([]byte("more")); err == nil {
+				s.Error("more was written behind the end")
+			}
+		})
+		if got, err := io.ReadAll(peer); string(got) != "question" || err != nil {
+			s.Errorf("peer got %q, %v", got, err)
+		}
+		io.WriteString(peer, "answer")
+		if got := k.text(s, 6); got != "answer" {
+			s.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestTLSHandshakesThatFail(t *testing.T) {
+	eachDriver(t, func(s *stage) {
+		s.loop = running(s.T, s.driver)
+		cfg := &tls.Config{Certificates: []tls.Certificate{certificate()}, MinVersion: tls.VersionTLS13}
+		for _, c := range []struct {
+			name    string
+			peer    func(net.Conn)
+			timeout time.Duration
+			want    string
+		}{
+			{"plain HTTP", func(nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n") }, patienceOfTests,
+				"tls: first record does not look like a TLS handshake"},
+			{"an old version", func(nc net.Conn) {
+				tls.Client(nc, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).Handshake()
+			}, patienceOfTests, "tls: client offered only unsupported versions: [303]"},
+			{"a certificate that is not trusted", func(nc net.Conn) {
+				tls.Client(nc, &tls.Config{ServerName: "shop.example.com"}).Handshake()
+			}, patienceOfTests, "remote error: tls: bad certificate"},
+			{"an early end", func(nc net.Conn) { nc.Close() }, patienceOfTests, "EOF"},
+			{"silence", func(net.Conn) {}, time.Millisecond, "i/o timeout"},
+		} {
+			conn, peer := s.pair(silent(s))
+			result := make(chan error, 1)
+			s.on(func() {
+				s.loop.SecureServer(conn, nil, cfg, c.timeout, func(c *Conn, state *tls.ConnectionState, err error) {
+					if state != nil {
+						t.Error("there is a state")
+					}
+					c.Close()
+					result <- err
+				})
+			})
+			go c.peer(peer)
+			if err := await(s, result, "the handshake to fail"); err == nil || !strings.Contains(err.Error(), c.want) {
+				s.Errorf("%s: %v, want %s", c.name, err, c.want)
+			}
+		}
+	})
+}
+
+// Nobody hears of a handshake whose connection was closed, or whose loop ended.
+func TestTLSHandshakeThatIsGivenUp(t *testing.T) {
+	eachDriver(t, func(s *stage) {
+		s.loop = running(s.T, s.driver)
+		never := func(*Conn, *tls.ConnectionState, error) { t.Error("the handshake ended") }
+		cfg := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+		closed, peer := s.pair(silent(s))
+		s.on(func() { s.loop.SecureServer(closed, nil, cfg, 0, never) })
+		s.on(closed.Close)
+		if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("peer saw %v", err)
+		}
+		left, _ := s.pair(silent(s))
+		s.on(func() { s.loop.SecureServer(left, nil, cfg, 0, never) })
+	})
+}
+
+func TestTLSBytesThatWereReadBeforeTheHandshake(t *testing.T) {
+	eachDriver(t, func(s *stage) {
+		s.loop = running(s.T, s.driver)
+		k := newCollector()
+		first := make(chan struct{})
+		c, peer := s.pair(handler(func(c *Conn, _ Ready) {
+			var buf [3]byte
+			n, _ := c.Read(buf[:])
+			if n == 0 {
+				return
+			}
+			close(first)
+			s.loop.SecureServer(c, buf[:n], &tls.Config{Certificates: []tls.Certificate{certificate()}}, patienceOfTests,
+				func(c *Conn, _ *tls.ConnectionState, err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					c.SetHandler(k)
+				})
+		}))
+		_ = c
+		client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+		io.WriteString(client, "hello")
+		await(s, first, "the first bytes")
+		if got := k.text(s, 5); got != "hello" {
+			s.Errorf("got %q", got)
+		}
+	})
+}
+
+// An abort says no goodbye.
+func TestTLSAbortResets(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		c, peer := s.secured(newCollector())
+		s.on(c.Abort)
+		var op *net.OpError
+		if _, err := peer.Read(make([]byte, 1)); !errors.As(err, &op) {
+			s.Errorf("peer saw %v", err)
+		}
+	})
+}
+
+// Not parallel: it counts the allocations of the whole process. crypto/tls makes
+// one small reader for each record and direction.
+func TestTLSExchangesAllocateLittle(t *testing.T) {
+	s := &tlsStage{stage: &stage{T: t, driver: DefaultDriver(), loop: running(t, DefaultDriver())}, version: tls.VersionTLS13, server: true}
+	_, peer := s.secured(newEcho(64 << 10))
+	message, answer := bytes.Repeat([]byte("m"), 500), make([]byte, 500)
+	const peerOwn = 3 // measured of the peer alone: its net.Conn blocks
+	if n := testing.AllocsPerRun(500, func() {
+		peer.Write(message)
+		io.ReadFull(peer, answer)
+	}); n > peerOwn+3 {
+		t.Errorf("%v allocations for an exchange", n)
+	}
+}
