@@ -49,7 +49,7 @@ func (l *lane) signal() {
 	if l.in.Len() > 0 || l.eof {
 		r |= loop.Readable
 	}
-	if l.pending.Len() < laneHigh || l.broken {
+	if l.pending.Len() < l.session.high || l.broken {
 		r |= loop.Writable
 	}
 	l.SetReady(r)

@@ -59,14 +59,19 @@ type Options struct {
 const DefaultStreams = 128
 
 const (
-	// window is what of one stream may wait for its reader. Twice what a reader
-	// takes at once, so that it does not wait for the peer.
-	window = 256 << 10
+	// window is what of one stream may wait for its reader: twice what a reader
+	// takes at once, so that it does not wait for the peer. Answers to copies are
+	// read to be thrown away, and there may be many: lateWindow is for them, the
+	// least that there can be.
+	window     = 256 << 10
+	lateWindow = 64 << 10
 	// connWindow is what may be on its way on a connection.
 	connWindow = 4 << 20
 	// laneHigh is what may wait in a lane to be sent: more than one write of a
-	// relayed body brings.
+	// relayed body brings. What waits in lateHigh no longer counts against the
+	// memory of its mirror, so that it is little.
 	laneHigh = 128 << 10
+	lateHigh = 32 << 10
 	// outHigh is what may wait for the socket before lanes keep their data: it
 	// goes out in the order in which it is put there, whatever comes behind.
 	outHigh = 256 << 10
@@ -93,6 +98,7 @@ type Session struct {
 	scheme  []byte
 	timer   loop.Timer
 	server  bool
+	high    int // what may wait in a lane
 
 	out   spool.Queue
 	block *spool.Buffer // that is being received from
@@ -152,6 +158,17 @@ func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	return s, nil
 }
 
+// Connect opens a session with the server at the other end of c, which is
+// connected, and on which nothing was sent yet. scheme is http or https.
+func Connect(c *loop.Conn, scheme string, o *Options) *Session {
+	s := newSession(o, false)
+	s.scheme = []byte(scheme)
+	s.conn = c
+	c.SetHandler(s)
+	s.flushSoon()
+	return s
+}
+
 var schemeHTTP = []byte("http")
 
 func newSession(o *Options, server bool) *Session {
@@ -168,7 +185,12 @@ func newSession(o *Options, server bool) *Session {
 	}
 	s.opened = o.Loop.Now()
 	s.used, s.wrote = s.opened, s.opened
-	s.machine = http2.New(server, http2.Limits{Streams: uint32(streams), Window: window, Conn: connWindow, Head: head}, s, &s.out)
+	recv := uint32(window)
+	s.high = laneHigh
+	if o.Late {
+		recv, s.high = lateWindow, lateHigh
+	}
+	s.machine = http2.New(server, http2.Limits{Streams: uint32(streams), Window: recv, Conn: connWindow, Head: head}, s, &s.out)
 	s.arm()
 	return s
 }
