@@ -158,17 +158,6 @@ func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	return s, nil
 }
 
-// Connect opens a session with the server at the other end of c, which is
-// connected, and on which nothing was sent yet. scheme is http or https.
-func Connect(c *loop.Conn, scheme string, o *Options) *Session {
-	s := newSession(o, false)
-	s.scheme = []byte(scheme)
-	s.conn = c
-	c.SetHandler(s)
-	s.flushSoon()
-	return s
-}
-
 var schemeHTTP = []byte("http")
 
 func newSession(o *Options, server bool) *Session {
