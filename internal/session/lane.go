@@ -202,7 +202,6 @@ func (l *lane) next() {
 	l.stream, l.owed = nil, 0
 	l.whole, l.sent, l.inBody, l.headOnly = false, false, false, false
 	l.trailer = l.trailer[:0]
-	l.text = l.text[:0]
 	l.request.Reset()
 	l.response.Reset()
 	l.session.checkDone()

@@ -62,12 +62,14 @@ func (l *lane) takeHead(p []byte) (int, error) {
 	case n == 0:
 		return len(p), nil
 	}
-	if err := l.sendHead(); err != nil { // the text may be sent elsewhere
-		l.text = l.text[:0]
-		l.request.Reset()
-		return 0, err
+	refused := l.sendHead()
+	if l.text = l.text[:0]; cap(l.text) > 4<<10 {
+		l.text = nil // it was unusual
 	}
-	l.text = l.text[:0]
+	if refused != nil { // the text may be sent elsewhere
+		l.request.Reset()
+		return 0, refused
+	}
 	return n - before, nil
 }
 
