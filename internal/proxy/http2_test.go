@@ -423,3 +423,26 @@ func TestADrainingProxyLosesNoStream(t *testing.T) {
 		}
 	})
 }
+
+// A primary that allows few streams at once gets all requests, one after the
+// other, or on further connections.
+func TestPrimaryThatAllowsFewStreams(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+		primary.Config.Protocols = protocols(2)
+		primary.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 3}
+		primary.Start()
+		defer primary.Close()
+		_, addr := serve(t, d, overHTTP2(plain(strings.TrimPrefix(primary.URL, "http://"), "")))
+		client := speaking(t, 1)
+		var answers []<-chan int
+		for range 60 {
+			answers = append(answers, asked(t, client, "POST", "http://"+addr+"/", "hello"))
+		}
+		for i, answer := range answers {
+			if got := <-answer; got != 200 {
+				t.Errorf("request %d got %d", i, got)
+			}
+		}
+	})
+}

@@ -119,6 +119,35 @@ func TestRefusedRequestsAreSentAgain(t *testing.T) {
 	})
 }
 
+// A primary that gives up one stream has failed that request, and no other.
+func TestPrimaryThatGivesUpAStream(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := scripted(t)
+		_, addr := serve(t, d, overHTTP2(plain(primary.address(), "")))
+		client := speaking(t, 2)
+		first := asked(t, client, "GET", "http://"+addr+"/", "")
+		w := byHand{t, primary.next(t)}
+		w.greet()
+		_, id, _ := w.frame(headersFrame)
+		w.send(answer200(id))
+		if got := <-first; got != 200 {
+			t.Errorf("got %d, want 200", got)
+		}
+		second := asked(t, client, "GET", "http://"+addr+"/", "")
+		_, id, _ = w.frame(headersFrame)
+		w.send(framed(resetFrame, 0, id, 0, 0, 0, 2))
+		if got := <-second; got != 502 {
+			t.Errorf("got %d, want 502", got)
+		}
+		third := asked(t, client, "GET", "http://"+addr+"/", "")
+		_, id, _ = w.frame(headersFrame)
+		w.send(answer200(id))
+		if got := <-third; got != 200 {
+			t.Errorf("got %d, want 200", got)
+		}
+	})
+}
+
 // A primary that goes away answers what it has seen; the rest goes to its
 // successor.
 func TestPrimaryThatGoesAway(t *testing.T) {

@@ -63,6 +63,10 @@ func (l *lane) takeHead(p []byte) (int, error) {
 		return len(p), nil
 	}
 	refused := l.sendHead()
+	if refused == errFull {
+		l.text = l.text[:before] // the same bytes come again
+		return 0, nil
+	}
 	if l.text = l.text[:0]; cap(l.text) > 4<<10 {
 		l.text = nil // it was unusual
 	}
@@ -82,8 +86,12 @@ func (l *lane) sendHead() error {
 	m, r := l.session.machine, &l.request
 	head := string(r.Method()) == "HEAD"
 	s := m.Open(l, head)
-	if s == nil {
+	switch {
+	case s == nil && m.Exhausted():
 		return ErrRefused
+	case s == nil:
+		l.wait()
+		return errFull
 	}
 	l.stream, l.headOnly = s, head
 	l.body = r.Body()

@@ -557,6 +557,8 @@ func (c *Conn) broken(err error) {
 	first := c.calls[0]
 	f := Failure{Reason: traffic.FailReset, Detail: detail, Stale: (first.Reused || c.served) && !first.answered}
 	switch {
+	case errors.Is(err, session.ErrReset):
+		f.Stale = false // it was this very call that was given up
 	case session.Refused(err):
 		f.Stale, f.Refused = true, true
 	case speaksOther(err):
