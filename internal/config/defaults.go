@@ -33,6 +33,9 @@ func setDefaults(c *Config) {
 		if l.Protocol == "UDP" {
 			or(&l.Sessions, defaultSessions)
 		}
+		if l.Protocol == "HTTPS" && l.TLS != nil {
+			setTLSDefaults(l.TLS)
+		}
 	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
@@ -63,6 +66,15 @@ func setDefaults(c *Config) {
 	or(&c.Copies.Memory, defaultTotalMemory)
 	or(&c.Shutdown.Drain, Timeout(30*time.Second))
 	or(&c.Shutdown.Copies, Timeout(5*time.Second))
+}
+
+func setTLSDefaults(t *ListenerTLS) {
+	or(&t.Mode, TLSTerminate)
+	or(&t.ClientAuth, ClientAuthNone)
+	or(&t.MinVersion, "1.2")
+	if len(t.ALPN) == 0 {
+		t.ALPN = []string{"http/1.1"}
+	}
 }
 
 func setRuleDefaults(r *Rule) {
