@@ -305,10 +305,22 @@ const (
 	LeastRequest Balance = "LeastRequest"
 )
 
+// Protocol is what a backend speaks.
+type Protocol string
+
+// The protocols of backends. AUTO asks by ALPN where there is TLS, and is HTTP1
+// where there is none.
+const (
+	ProtocolAuto  Protocol = "AUTO"
+	ProtocolHTTP1 Protocol = "HTTP1"
+	ProtocolHTTP2 Protocol = "HTTP2"
+)
+
 // Backend is a named set of endpoints and how to reach them.
 type Backend struct {
 	Name           string      `yaml:"name"`
 	Endpoints      []string    `yaml:"endpoints"`      // host:port
+	Protocol       Protocol    `yaml:"protocol"`       // default AUTO
 	Balance        Balance     `yaml:"balance"`        // default RoundRobin
 	ConnectTimeout Timeout     `yaml:"connectTimeout"` // default 5s
 	IdleTimeout    Timeout     `yaml:"idleTimeout"`    // of a pooled connection; default 50s
@@ -344,6 +356,7 @@ type Client struct {
 	HeadTimeout Timeout `yaml:"headTimeout"` // first byte to end of head; default 30s
 	IdleTimeout Timeout `yaml:"idleTimeout"` // between requests; default 75s
 	Connections int     `yaml:"connections"` // at once; 0 = as many as files allow
+	Streams     int     `yaml:"streams"`     // requests at once on one HTTP/2 connection; default 128
 }
 
 // TrustedProxies says whose X-Forwarded-For is believed.

@@ -50,6 +50,7 @@ func setDefaults(c *Config) {
 	}
 	for i := range c.Backends {
 		b := &c.Backends[i]
+		or(&b.Protocol, ProtocolAuto)
 		or(&b.Balance, RoundRobin)
 		or(&b.ConnectTimeout, defaultConnectTimeout)
 		or(&b.IdleTimeout, defaultPoolIdleTimeout)
@@ -62,6 +63,7 @@ func setDefaults(c *Config) {
 	or(&c.Client.HeaderCount, 128)
 	or(&c.Client.HeadTimeout, Timeout(30*time.Second))
 	or(&c.Client.IdleTimeout, Timeout(75*time.Second))
+	or(&c.Client.Streams, 128)
 	or(&c.Copies.InFlight, defaultTotalInFlight)
 	or(&c.Copies.Memory, defaultTotalMemory)
 	or(&c.Shutdown.Drain, Timeout(30*time.Second))

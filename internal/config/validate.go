@@ -98,6 +98,7 @@ func (v *validator) validateBackends() {
 				v.fail(at, "remove one of them", "%s is listed twice", endpoint)
 			}
 		}
+		oneOf(v, p.field("protocol"), b.Protocol, ProtocolAuto, ProtocolHTTP1, ProtocolHTTP2)
 		oneOf(v, p.field("balance"), b.Balance, RoundRobin, LeastRequest)
 		if b.ProxyProtocol != "" {
 			oneOf(v, p.field("proxyProtocol"), b.ProxyProtocol, "v1", "v2")
@@ -159,6 +160,7 @@ func (v *validator) validateClient() {
 	}
 	v.between(p.field("headerCount"), c.HeaderCount, 1, 10_000)
 	v.between(p.field("connections"), c.Connections, 0, 10_000_000)
+	v.between(p.field("streams"), c.Streams, 1, 10_000)
 }
 
 func (v *validator) validateTrustedProxies() {

@@ -36,6 +36,8 @@ type Loop struct {
 	afterEvent  []Task
 	afterEvents []Task
 	afterPass   []Task
+	virtuals    []*Virtual // whose handlers are to be called
+	telling     []*Virtual // whose handlers are being called; reused
 
 	listeners []*netListener // that deal connections to the loop
 	pumping   sync.WaitGroup // goroutines of pumps
@@ -77,6 +79,7 @@ func (l *Loop) Run() {
 		l.poll.wait(l.patience())
 		l.expire()
 		l.runPosts()
+		l.runVirtuals()
 		l.endPass()
 	}
 	l.shut()
@@ -175,7 +178,7 @@ func (l *Loop) Attach(nc net.Conn, h Handler) *Conn {
 // patience is how long after l.now the loop may sleep: 0 not at all, negative
 // for ever.
 func (l *Loop) patience() time.Duration {
-	if l.wheel.heads[dueList] != nil || l.pending() {
+	if l.wheel.heads[dueList] != nil || len(l.virtuals) > 0 || l.pending() {
 		return 0
 	}
 	at, ok := l.wheel.next()

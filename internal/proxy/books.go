@@ -64,7 +64,7 @@ func (r *request) sample(m *route.Request) {
 		Protocol: r.client.protocol,
 	}
 	if h := r.client.head; h != nil {
-		describe(x, h)
+		r.describe(x, h)
 	}
 	r.join = &mirror.Join{Begin: r.start, Sinks: w.sinks, X: x}
 	if r.rule != nil {
@@ -74,13 +74,21 @@ func (r *request) sample(m *route.Request) {
 }
 
 // describe fills in what the head of a request says.
-func describe(x *traffic.Exchange, h *http1.Request) {
+func (r *request) describe(x *traffic.Exchange, h *http1.Request) {
 	if id, ok := h.Lookup(http1.XRequestID); ok {
 		x.ID = string(id)
 	}
 	agent, _ := h.Lookup(http1.UserAgent)
 	x.Method, x.Path, x.Query, x.UserAgent = string(h.Method()), string(h.Path()), string(h.Query()), string(agent)
-	x.Protocol = [...]string{"HTTP/1.0", "HTTP/1.1"}[h.Minor()]
+	x.Protocol = r.protocol()
+}
+
+// protocol is what the client speaks.
+func (r *request) protocol() string {
+	if r.client.lane {
+		return "HTTP/2.0"
+	}
+	return [...]string{"HTTP/1.0", "HTTP/1.1"}[r.minor]
 }
 
 // report tells the sinks of a request whose head cannot be read: all that is

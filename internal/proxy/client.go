@@ -29,6 +29,8 @@ type client struct {
 	req   *request       // being served
 	timer loop.Timer     // between requests, for a head, or for a lingering close
 
+	fresh     bool // nothing was parsed yet: it may turn out to speak HTTP/2
+	lane      bool // a stream of a session, not a connection
 	closed    bool
 	broken    bool // it gets a reset: a stream that did not end well must not look whole
 	eof       bool // the client has ended its direction
@@ -223,6 +225,11 @@ func (cl *client) consume(p []byte, b *spool.Buffer) (used int) {
 // parse looks for a whole head at the front of p and begins its request.
 func (cl *client) parse(p []byte) (used int) {
 	w := cl.worker
+	if cl.fresh {
+		if used, decided := cl.recognise(p); !decided || cl.closed {
+			return used
+		}
+	}
 	fresh := cl.head == nil
 	if fresh {
 		cl.head = w.newHead()
@@ -433,7 +440,11 @@ func (cl *client) close() {
 	if cl.broken {
 		cl.conn.Abort()
 	}
-	w.server.clients.Add(-1)
+	if cl.lane {
+		w.lanes--
+	} else {
+		w.server.clients.Add(-1)
+	}
 	w.loop.Disarm(&cl.timer)
 	cl.conn.Close()
 	cl.in.Reset()

@@ -42,8 +42,8 @@ type relay struct {
 	retiring sync.Once
 
 	mu       sync.Mutex
-	sessions map[flowKey]*session
-	order    list.List // of *session, the longest silent last
+	sessions map[flowKey]*flow
+	order    list.List // of *flow, the longest silent last
 	waiting  int       // sessions whose last word was the client's
 }
 
@@ -54,8 +54,8 @@ type flowKey struct {
 	device   uint32 // that it came by; 0 if it does not matter
 }
 
-// session is a client and the endpoint that answers it.
-type session struct {
+// flow is a session of UDP: a client and the endpoint that answers it.
+type flow struct {
 	relay    *relay
 	key      flowKey
 	rule     *rule
@@ -93,7 +93,7 @@ func (rs *relays) open(ln *listener, address string) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{relays: rs, listener: ln, socket: socket, ended: make(chan struct{}), sessions: map[flowKey]*session{}}
+	r := &relay{relays: rs, listener: ln, socket: socket, ended: make(chan struct{}), sessions: map[flowKey]*flow{}}
 	r.addr = unmapped(socket.conn.LocalAddr().(*net.UDPAddr).AddrPort())
 	return r, nil
 }
@@ -170,7 +170,7 @@ func (rs *relays) lost() {
 
 // session returns the session of a client, a new one if there is none, and nil if
 // there can be none.
-func (r *relay) session(key flowKey) *session {
+func (r *relay) session(key flowKey) *flow {
 	r.mu.Lock()
 	s := r.sessions[key]
 	r.mu.Unlock()
@@ -188,7 +188,7 @@ func (r *relay) session(key flowKey) *session {
 	if matched == nil {
 		return nil
 	}
-	s = &session{relay: r, key: key, rule: &p.rules[matched.ID], began: time.Now(), start: loop.Now()}
+	s = &flow{relay: r, key: key, rule: &p.rules[matched.ID], began: time.Now(), start: loop.Now()}
 	s.moved = s.start
 	if !s.connect() {
 		return nil
@@ -207,7 +207,7 @@ func (r *relay) session(key flowKey) *session {
 }
 
 // connect makes the socket to a primary.
-func (s *session) connect() bool {
+func (s *flow) connect() bool {
 	choice := s.rule.choose(rand.Uint64())
 	if choice == nil {
 		return false
@@ -231,7 +231,7 @@ func (s *session) connect() bool {
 
 // forward passes a datagram on to the primary, and copies of it to shadows. False
 // says that the session is over.
-func (s *session) forward(p []byte) bool {
+func (s *flow) forward(p []byte) bool {
 	if !s.step(len(p), 0) {
 		return false
 	}
@@ -253,7 +253,7 @@ func (s *session) forward(p []byte) bool {
 }
 
 // answer passes on what the primary says, until the session is closed.
-func (s *session) answer() {
+func (s *flow) answer() {
 	read := newReceiver(s.conn)
 	for {
 		p, err := read.next()
@@ -274,7 +274,7 @@ func (s *session) answer() {
 }
 
 // step notes that something moved, unless the session is over.
-func (s *session) step(in, out int) bool {
+func (s *flow) step(in, out int) bool {
 	r := s.relay
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -293,7 +293,7 @@ func (s *session) step(in, out int) bool {
 }
 
 // setWaits notes whether the client waits for an answer. relay.mu is held.
-func (s *session) setWaits(waits bool) {
+func (s *flow) setWaits(waits bool) {
 	if s.waits == waits {
 		return
 	}
@@ -306,7 +306,7 @@ func (s *session) setWaits(waits bool) {
 }
 
 // failed notes that the primary, or the way to it, has refused a datagram.
-func (s *session) failed() {
+func (s *flow) failed() {
 	s.endpoint.Refused(loop.Now(), false)
 	s.relay.mu.Lock()
 	defer s.relay.mu.Unlock()
@@ -317,9 +317,9 @@ func (s *session) failed() {
 func (r *relay) evict(n int) {
 	for {
 		r.mu.Lock()
-		var last *session
+		var last *flow
 		if len(r.sessions) > n {
-			last = r.order.Back().Value.(*session)
+			last = r.order.Back().Value.(*flow)
 		}
 		r.mu.Unlock()
 		if last == nil {
@@ -350,12 +350,12 @@ func (r *relay) expire() {
 
 // silent are the sessions whose time is over. Rules have timeouts of their own, so
 // all are looked at.
-func (r *relay) silent() (old []*session) {
+func (r *relay) silent() (old []*flow) {
 	now := loop.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for e := r.order.Back(); e != nil; e = e.Prev() {
-		if s := e.Value.(*session); now-s.moved >= s.rule.idle {
+		if s := e.Value.(*flow); now-s.moved >= s.rule.idle {
 			old = append(old, s)
 		}
 	}
@@ -364,7 +364,7 @@ func (r *relay) silent() (old []*session) {
 
 func (r *relay) endAll() {
 	r.mu.Lock()
-	var all []*session
+	var all []*flow
 	for _, s := range r.sessions {
 		all = append(all, s)
 	}
@@ -375,7 +375,7 @@ func (r *relay) endAll() {
 }
 
 // end closes the session and its books, once.
-func (s *session) end() {
+func (s *flow) end() {
 	r := s.relay
 	r.mu.Lock()
 	if s.over {

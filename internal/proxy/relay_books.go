@@ -24,7 +24,7 @@ func (rs *relays) row(id int) *telemetry.Live {
 }
 
 // begun opens the books on a session.
-func (rs *relays) begun(s *session) {
+func (rs *relays) begun(s *flow) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	rs.row(s.live).InFlight++
@@ -36,7 +36,7 @@ func (rs *relays) begun(s *session) {
 }
 
 // finished closes the books on a session that is over.
-func (rs *relays) finished(s *session) {
+func (rs *relays) finished(s *flow) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	row := rs.row(s.live)
@@ -70,7 +70,7 @@ func (rs *relays) visit(c *collector, snap *telemetry.Snapshot) {
 }
 
 // sample starts an exchange if there is a sink and this session is drawn.
-func (s *session) sample(p *plan) {
+func (s *flow) sample(p *plan) {
 	if p.sampled == 0 || len(s.relay.server.options.Sinks) == 0 || p.sampled != 1<<64-1 && rand.Uint64() >= p.sampled {
 		return
 	}
@@ -86,7 +86,7 @@ func (s *session) sample(p *plan) {
 }
 
 // report hands the exchange of a session that is over to the sinks.
-func (s *session) report() {
+func (s *flow) report() {
 	x := s.exchange
 	if x == nil {
 		return

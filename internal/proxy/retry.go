@@ -14,7 +14,7 @@ const maxAttempts = 4
 
 // retry sends the request again if that is safe: no byte of an answer has come,
 // and either no byte of the request was sent, or a pooled connection turned out
-// to be closed and the method only reads.
+// to be closed and the method only reads, or the server says that it refused.
 func (r *request) retry(f upstream.Failure) bool {
 	if r.begun || r.attempts >= maxAttempts || r.client.closed {
 		return false
@@ -29,7 +29,7 @@ func (r *request) retry(f upstream.Failure) bool {
 		next = r.other(last)
 	case f.Unsent:
 		next = r.worker.up.Pick(last.Backend, last)
-	case f.Stale && r.safe && r.mark.Len() > 0:
+	case (f.Stale && r.safe || f.Refused) && r.mark.Len() > 0:
 		next = r.worker.up.Pick(last.Backend, nil)
 		r.call.Out.Reset()
 		r.mark.Replay(&r.call.Out)

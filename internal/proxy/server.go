@@ -161,7 +161,7 @@ func (s *Server) Start() error {
 	}
 	s.started = true
 	for _, w := range s.workers {
-		w.plan = s.plan
+		w.use(s.plan)
 		s.running.Go(w.loop.Run)
 	}
 	s.handover.announce()

@@ -95,7 +95,7 @@ var malformedHeads = []malformed{
 	{"no version", "GET %s\r\nHost: a\r\n\r\n", 400},
 	{"HTTP/0.9", "GET %s HTTP/0.9\r\nHost: a\r\n\r\n", 505},
 	{"HTTP/1.10", "GET %s HTTP/1.10\r\nHost: a\r\n\r\n", 400},
-	{"HTTP/2.0", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+	{"HTTP/2.0 without the rest of its preface", "PRI * HTTP/2.0\r\n\r\nAM\r\n\r\n", 505},
 	{"lower-case version", "GET %s http/1.1\r\nHost: a\r\n\r\n", 400},
 	{"empty lines in front", "\r\n\r\nGET %s HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 	{"an answer", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 400},

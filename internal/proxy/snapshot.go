@@ -73,7 +73,7 @@ type collector struct {
 
 // visit runs on w's loop.
 func (c *collector) visit(w *worker, snap *telemetry.Snapshot) {
-	snap.Clients += int64(len(w.clients) + len(w.openings))
+	snap.Clients += int64(len(w.clients) - w.lanes + len(w.sessions) + len(w.openings))
 	snap.Accepted += w.accepted
 	for id, row := range w.live {
 		if row == nil || id >= len(c.keys) {

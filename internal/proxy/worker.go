@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
 	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/session"
 	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -31,6 +32,9 @@ type worker struct {
 
 	openings map[*opening]struct{}
 	clients  map[*client]struct{}
+	lanes    int // of clients, those that are streams of sessions
+	sessions map[*session.Session]arrival
+	serving  *session.Options // of new sessions
 	accepted uint64
 	live     []*telemetry.Live // by live id; nil until used
 	draining bool
@@ -55,6 +59,7 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 		loop:     l,
 		openings: map[*opening]struct{}{},
 		clients:  map[*client]struct{}{},
+		sessions: map[*session.Session]arrival{},
 		sinks:    s.options.Sinks,
 		random:   rand.NewPCG(rand.Uint64(), rand.Uint64()),
 	}
@@ -66,7 +71,7 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 
 // adopt puts p in force for requests that begin from now on.
 func (w *worker) adopt(p *plan) {
-	w.plan = p
+	w.use(p)
 	w.up.CloseIdle(false)
 	w.copies.CloseIdle(false)
 	for cl := range w.clients {
@@ -74,6 +79,13 @@ func (w *worker) adopt(p *plan) {
 			cl.retire()
 		}
 	}
+	w.retireSessions(func(ln *listener) bool { return !p.place(ln).open })
+}
+
+// use has requests from now on served by p.
+func (w *worker) use(p *plan) {
+	w.plan = p
+	w.serving = w.sessionOptions(p)
 }
 
 // accept takes a new client, or nobody if there are as many as there may be.
@@ -105,17 +117,15 @@ func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Add
 // but what server it asked for by TLS, if that was read. rest is what was read of
 // its own bytes.
 func (w *worker) serve(a arrival, server string, rest []byte) *client {
-	cl := &client{worker: w, arrival: a, server: server}
-	cl.out.Pool = &w.pool
-	cl.timer.Task = (*clientExpired)(cl)
-	cl.peer = a.from.Addr()
-	w.clients[cl] = struct{}{}
+	cl := w.newClient(a)
+	cl.server = server
 	cl.in.Keep(&w.pool, rest)
 	if l := w.plan.listener(a.listener); l != nil && l.Layer4() {
 		cl.protocol = l.Protocol
 		cl.req = w.newRequest()
 		cl.req.stream(cl)
 	} else {
+		cl.fresh = true
 		cl.rest()
 	}
 	if w.draining {
@@ -124,6 +134,16 @@ func (w *worker) serve(a arrival, server string, rest []byte) *client {
 	if len(rest) > 0 {
 		w.loop.AfterEvent((*clientResume)(cl))
 	}
+	return cl
+}
+
+// newClient returns what serves requests on a connection.
+func (w *worker) newClient(a arrival) *client {
+	cl := &client{worker: w, arrival: a}
+	cl.out.Pool = &w.pool
+	cl.timer.Task = (*clientExpired)(cl)
+	cl.peer = a.from.Addr()
+	w.clients[cl] = struct{}{}
 	return cl
 }
 
@@ -138,11 +158,12 @@ func (w *worker) drain(done func()) {
 	for cl := range w.clients {
 		cl.retire()
 	}
+	w.retireSessions(func(*listener) bool { return true })
 	w.checkDrained()
 }
 
 func (w *worker) checkDrained() {
-	if w.draining && len(w.clients)+len(w.openings) == 0 && w.drained != nil {
+	if w.draining && len(w.clients)+len(w.openings)+len(w.sessions) == 0 && w.drained != nil {
 		done := w.drained
 		w.drained = nil
 		done()
@@ -156,6 +177,9 @@ func (w *worker) abort() {
 	}
 	for cl := range w.clients {
 		cl.gone(traffic.Internal, "shutdown")
+	}
+	for s := range w.sessions {
+		s.Abort()
 	}
 }
 

@@ -45,6 +45,26 @@ func (q *Queue) Add(p []byte, b *Buffer) {
 	q.push(span{buf: b, off: off, end: off + len(p)})
 }
 
+// Move takes the first n bytes of from, n at most its Len, to the end of q. Large
+// parts are shared rather than copied.
+func (q *Queue) Move(from *Queue, n int) {
+	for left := n; left > 0; {
+		s := &from.spans[from.first]
+		step := min(left, s.end-s.off)
+		if step < moveFrom {
+			q.Copy(s.buf.data[s.off : s.off+step])
+		} else {
+			q.push(span{buf: s.buf, off: s.off, end: s.off + step})
+		}
+		from.Advance(step)
+		left -= step
+	}
+}
+
+// moveFrom is the size from which Move shares: whoever moves has held the block
+// already, so sharing pins nothing that was not.
+const moveFrom = 2 << 10
+
 // Copy appends a copy of p.
 func (q *Queue) Copy(p []byte) {
 	for len(p) > 0 {

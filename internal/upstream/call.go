@@ -37,8 +37,8 @@ type Call struct {
 	// Preface is written first on a connection that is made for this call, which
 	// must be Alone or Raw. It is not kept after End.
 	Preface []byte
-	// Reused says that the call went out on a connection that had been used
-	// before. Set by Send.
+	// Reused says that the call went out on a connection that existed before.
+	// Set by Send.
 	Reused bool
 
 	conn     *Conn
@@ -76,6 +76,9 @@ type Failure struct {
 	// of this one broke it. The server may not have seen the request, and nothing
 	// is held against it.
 	Stale bool
+	// Refused says that the server has not looked at the request and never will,
+	// so that it may be sent again whatever it asks for. It comes with Stale.
+	Refused bool
 	// Unsent says that no byte of the request was taken by a socket.
 	Unsent bool
 }

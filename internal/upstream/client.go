@@ -40,6 +40,7 @@ type pool struct {
 	open     []*Conn // fewer than Depth calls on them; only with Depth > 1
 	inFlight int
 	requests uint64
+	sessions sessions
 }
 
 // Load is what one loop has to say about an endpoint.
@@ -129,13 +130,10 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 	if !call.Raw && !call.Alone {
 		c = p.take(call)
 	}
-	call.Reused = c != nil && !c.connecting
 	if c == nil {
-		c = cl.dial(e)
-		c.preface = call.Preface
-		c.lastCall = call.Raw || call.Alone
-		c.raw, c.tunnel, c.inBody = call.Raw, call.Raw, call.Raw
+		c = cl.dial(e, call)
 	}
+	call.Reused = !c.connecting
 	c.add(call)
 }
 
@@ -172,16 +170,19 @@ func (cl *Client) CloseIdle(all bool) {
 		for j := len(p.idle) - 1; j >= 0; j-- {
 			p.idle[j].close()
 		}
+		p.sessions.retire()
 		if p.inFlight == 0 && p.endpoint.gone.Load() {
 			*p = pool{}
 		}
 	}
 }
 
-// dial opens a connection to e. A dial that fails at once is told after the
+// dial opens a connection to e for call. A dial that fails at once is told after the
 // event, like one that fails later.
-func (cl *Client) dial(e *Endpoint) *Conn {
-	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load()}
+func (cl *Client) dial(e *Endpoint, call *Call) *Conn {
+	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load(), preface: call.Preface}
+	c.lastCall = call.Raw || call.Alone
+	c.raw, c.tunnel, c.inBody = call.Raw, call.Raw, call.Raw
 	c.timer.Task = (*connExpired)(c)
 	cl.Loop.Arm(&c.timer, limit(e.Backend.def.Load().ConnectTimeout))
 	c.dialNext()
@@ -202,7 +203,7 @@ func (c *Conn) dialNext() {
 	for len(c.addrs) > 0 {
 		var addr netip.AddrPort
 		addr, c.addrs = c.addrs[0], c.addrs[1:]
-		conn, err := c.client.Loop.Dial(addr, c)
+		conn, err := c.connect(addr)
 		if err == nil {
 			c.conn, c.connecting = conn, conn.Connecting()
 			return

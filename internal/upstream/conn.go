@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/session"
 	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
@@ -32,7 +33,8 @@ type Conn struct {
 	conn     *loop.Conn
 	addrs    []netip.AddrPort // left to try
 	dialErr  string
-	timer    loop.Timer // until connected, then while idle
+	timer    loop.Timer     // until connected, then while idle
+	refusal  traffic.Reason // why the last dial failed
 
 	calls []*Call
 	sent  int
@@ -53,6 +55,7 @@ type Conn struct {
 	served     bool // an answer was read whole
 	deaf       bool // the other side takes no more bytes
 	lastCall   bool // close after the calls on it
+	lane       bool // of a session: takes one call at a time
 
 	preface   []byte // of the call, not yet written
 	raw       bool   // see Call.Raw
@@ -86,7 +89,11 @@ func (c *connExpired) Run() {
 func (c *connRefused) Run() {
 	conn := (*Conn)(c)
 	if !conn.closed {
-		conn.fail(Failure{Reason: traffic.FailConnect, Detail: conn.dialErr})
+		reason := traffic.FailConnect
+		if conn.refusal != "" {
+			reason = conn.refusal
+		}
+		conn.fail(Failure{Reason: reason, Detail: conn.dialErr})
 	}
 }
 
@@ -282,7 +289,10 @@ func (c *Conn) OnReady(_ *loop.Conn, r loop.Ready) {
 func (c *Conn) connected(r loop.Ready) {
 	if r&loop.Hangup != 0 {
 		if err := c.conn.Err(); err != nil {
-			c.dialErr = err.Error()
+			c.dialErr, c.refusal = err.Error(), ""
+			if speaksOther(err) {
+				c.refusal = traffic.FailProtocol
+			}
 		}
 		detail := c.dialErr
 		c.conn.Close()
@@ -508,7 +518,7 @@ func (c *Conn) setPlace() {
 	case c.closed || c.lastCall:
 	case len(c.calls) == 0:
 		want = inIdle
-	case len(c.calls) < c.client.Depth:
+	case len(c.calls) < c.client.Depth && !c.lane:
 		want = inOpen
 	}
 	if want == c.place {
@@ -545,7 +555,14 @@ func (c *Conn) broken(err error) {
 		return
 	}
 	first := c.calls[0]
-	c.fail(Failure{Reason: traffic.FailReset, Detail: detail, Stale: (first.Reused || c.served) && !first.answered})
+	f := Failure{Reason: traffic.FailReset, Detail: detail, Stale: (first.Reused || c.served) && !first.answered}
+	switch {
+	case session.Refused(err):
+		f.Stale, f.Refused = true, true
+	case speaksOther(err):
+		f.Reason, f.Stale = traffic.FailProtocol, false
+	}
+	c.fail(f)
 }
 
 // fail ends all calls and the connection. The first call has f; those behind
