@@ -15,15 +15,16 @@ import (
 )
 
 type checkOptions struct {
-	streams  *Streams
-	output   outputFormat
-	file     string
-	request  string
-	headers  []string
-	from     string
-	listener string
-	server   string
-	given    map[string]bool // flags that describe a connection
+	streams    *Streams
+	output     outputFormat
+	file       string
+	request    string
+	headers    []string
+	from       string
+	listener   string
+	identities []string
+	server     string
+	given      map[string]bool // flags that describe a connection
 }
 
 func newCmdCheck(s *Streams, runF func(*checkOptions) error) *cobra.Command {
@@ -200,7 +201,7 @@ func (o *checkOptions) explanation(cfg *config.Config, listener int, peer netip.
 	if err != nil {
 		return nil, err
 	}
-	return proxy.Explain(cfg, listener, peer, []byte(head))
+	return proxy.Explain(cfg, listener, peer, o.identities, []byte(head))
 }
 
 // listenerIndex finds the listener that was named, or else the first that there

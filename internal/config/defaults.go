@@ -75,7 +75,7 @@ func setTLSDefaults(t *ListenerTLS) {
 	or(&t.ClientAuth, ClientAuthNone)
 	or(&t.MinVersion, "1.2")
 	if len(t.ALPN) == 0 {
-		t.ALPN = []string{"http/1.1"}
+		t.ALPN = []string{"h2", "http/1.1"}
 	}
 }
 

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,8 @@ type Endpoint struct {
 	Address string // host:port as configured
 
 	id    int
+	tls   *tls.Config                      // nil = in the clear
+	def   *config.BackendTLS               // that tls was made of
 	addrs atomic.Pointer[[]netip.AddrPort] // resolved; empty if the name has none
 	gone  atomic.Bool                      // no longer configured: connections are not pooled again
 
