@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -44,6 +45,11 @@ type Options struct {
 	// peer may take none of the bytes that wait for it, Begin how long it may take
 	// to send its settings. 0 means for ever.
 	Idle, Stall, Begin time.Duration
+
+	// TLS are the settings of connections that are dialled; nil is none. Failed
+	// hears of a handshake that failed, and may be nil.
+	TLS    *tls.Config
+	Failed func(error)
 
 	// Accept takes a new lane of a server and returns its handler; nil refuses it.
 	Accept func(*Session, *loop.Conn) loop.Handler
@@ -91,6 +97,7 @@ type Session struct {
 	scheme  []byte
 	timer   loop.Timer
 	server  bool
+	safe    bool // TLS, if any, is up
 
 	out   spool.Queue
 	block *spool.Buffer // that is being received from
@@ -140,7 +147,6 @@ func Serve(c *loop.Conn, o *Options) *Session {
 // Dial opens a session with the server at addr.
 func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	s := newSession(o, false)
-	s.scheme = schemeHTTP
 	c, err := o.Loop.Dial(addr, s)
 	if err != nil {
 		o.Loop.Disarm(&s.timer)
@@ -150,10 +156,58 @@ func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	return s, nil
 }
 
-var schemeHTTP = []byte("http")
+// Use makes c, which is connected to a server, a session. With TLS the handshake
+// is over.
+func Use(c *loop.Conn, o *Options) *Session {
+	s := newSession(o, false)
+	s.conn = c
+	s.safe = true
+	c.SetHandler(s)
+	s.flushSoon()
+	return s
+}
+
+// TrustError says that a TLS handshake failed, and why.
+type TrustError struct{ Err error }
+
+// Error implements error.
+func (e *TrustError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what crypto/tls said.
+func (e *TrustError) Unwrap() error { return e.Err }
+
+var errNotTwo = errors.New("the server does not agree to speak HTTP/2")
+
+// secure begins the handshake of a connection that was dialled.
+func (s *Session) secure() {
+	s.options.Loop.SecureClient(s.conn, s.options.TLS, 0, func(c *loop.Conn, state *tls.ConnectionState, err error) {
+		if s.over {
+			c.Close()
+			return
+		}
+		c.SetHandler(s)
+		switch {
+		case err != nil:
+			if s.options.Failed != nil {
+				s.options.Failed(err)
+			}
+			s.end(&TrustError{err})
+		case state.NegotiatedProtocol != "h2":
+			s.end(&TrustError{errNotTwo})
+		default:
+			s.safe = true
+			s.flush()
+		}
+	})
+}
+
+var schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
 
 func newSession(o *Options, server bool) *Session {
-	s := &Session{options: o, server: server}
+	s := &Session{options: o, server: server, scheme: schemeHTTP, safe: server || o.TLS == nil}
+	if o.TLS != nil {
+		s.scheme = schemeHTTPS
+	}
 	s.out.Pool = o.Pool
 	s.timer.Task = (*sessionWatch)(s)
 	streams := o.Streams
@@ -263,6 +317,10 @@ func (s *Session) forget(l *lane) {
 
 // OnReady implements loop.Handler.
 func (s *Session) OnReady(_ *loop.Conn, r loop.Ready) {
+	if !s.safe && r&loop.Hangup == 0 {
+		s.secure() // it is connected
+		return
+	}
 	if r&loop.Readable != 0 || r&loop.Hangup != 0 && s.settled {
 		s.read()
 	}
@@ -355,6 +413,9 @@ func (s *Session) flushSoon() {
 // flush writes until nothing is left or the socket takes no more.
 func (s *Session) flush() {
 	s.dirty, s.rushed = false, false
+	if !s.safe {
+		return
+	}
 	now := s.options.Loop.Now()
 	var slices [maxSlices][]byte
 	for !s.over && !s.conn.Connecting() {
