@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/http2"
 )
 
 // strict is a backend that reads with our own parser what it gets, remembers
@@ -107,6 +108,15 @@ func seeds(f *testing.F) {
 		}
 	}
 	f.Add([]byte(upgradeRequest+"hasty"), 10)
+	opening := append([]byte(http2.Preface), framed(settingsFrame, 0, 0)...)
+	for _, frames := range [][]byte{
+		askFrame(1),
+		slices.Concat(askFrame(1), askFrame(3), framed(resetFrame, 0, 1, 0, 0, 0, 8)),
+		slices.Concat(framed(headersFrame, 4, 1, 0x83, 0x86, 0x84, 0x41, 1, 'a'), framed(0, 0, 1, []byte("hello")...), framed(0, 1, 1)),
+		slices.Concat(framed(headersFrame, 4, 1, 0x83, 0x86, 0x84, 0x41, 1, 'a', 0x0f, 0x0d, 1, '5'), framed(0, 9, 1, []byte("\x02hello\x00\x00")...)),
+	} {
+		f.Add(slices.Concat(opening, frames), 40)
+	}
 	f.Add([]byte("GET http://a:80/b?c HTTP/1.1\r\nHost: b\r\nX-Forwarded-For: 10.0.0.1\r\nX-Understudy-Copy: v2\r\ntraceparent: 00-0\r\n\r\n"), 30)
 }
 

@@ -62,7 +62,11 @@ func (o *opening) shaken(c *loop.Conn, state *tls.ConnectionState, err error) {
 	w.handshakes[handshakeRow{w.plan.nameOf(o.listener), traffic.HandshakeDone}]++
 	o.secure, o.identities = true, identitiesOf(state)
 	o.forget()
-	c.SetHandler(w.serve(o.arrival, state.ServerName, nil))
+	cl := w.serve(o.arrival, state.ServerName, nil)
+	c.SetHandler(cl)
+	if state.NegotiatedProtocol == "h2" && cl.protocol == "" {
+		cl.become(nil)
+	}
 }
 
 // answerPlain tells a client that speaks HTTP without TLS what is wrong.

@@ -152,9 +152,9 @@ func (r *request) send(endpoint *upstream.Endpoint) {
 }
 
 // markSent keeps what goes out on a pooled connection, which the server may
-// have closed: see retry.
+// have closed, or to a server that may refuse it: see retry.
 func (r *request) markSent() {
-	if r.call.Whole && r.call.Reused && !r.call.Started() && r.mark.Len() == 0 {
+	if r.call.Whole && (r.call.Reused || r.call.Refusable) && !r.call.Started() && r.mark.Len() == 0 {
 		r.call.Out.Mark(&r.mark)
 	}
 }

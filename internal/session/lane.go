@@ -37,6 +37,7 @@ type lane struct {
 	inBody   bool
 	whole    bool // the message is whole, though some may wait
 	sent     bool // END_STREAM was sent
+	last     bool // no stream after this one
 	broken   bool // Send fails
 	listed   bool // in session.ready
 	moved    time.Duration
@@ -48,7 +49,7 @@ func (l *lane) signal() {
 	if l.in.Len() > 0 || l.eof {
 		r |= loop.Readable
 	}
-	if l.pending.Len() < laneHigh || l.broken {
+	if l.pending.Len() < l.session.high || l.broken {
 		r |= loop.Writable
 	}
 	l.SetReady(r)
@@ -209,6 +210,10 @@ func (l *lane) next() {
 		l.session.forget(l)
 		return
 	}
+	if l.last {
+		l.retire()
+		return
+	}
 	l.session.settle(l)
 }
 
@@ -245,13 +250,27 @@ func (l *lane) watch(now, stall time.Duration) {
 }
 
 // CloseWrite implements loop.Carrier: of messages, only an answer until close
-// ends by it.
+// ends by it. The lane takes no further stream.
 func (l *lane) CloseWrite() error {
 	if l.broken {
 		return net.ErrClosed
 	}
+	l.last = true
 	l.endText()
+	if l.stream == nil {
+		l.retire()
+	}
 	return nil
+}
+
+// retire ends a lane whose holder writes no more.
+func (l *lane) retire() {
+	if l.rest >= 0 {
+		l.session.unrest(l)
+	}
+	l.in.Reset()
+	l.eof = true
+	l.signal()
 }
 
 // endText ends a body that goes on until its connection is closed.

@@ -23,10 +23,10 @@ func (l *lane) take(p []byte) (int, error) {
 		return 0, nil // the next request waits for the end of this exchange
 	case !l.inBody:
 		return l.takeHead(p)
-	case l.pending.Len() >= laneHigh:
+	case l.pending.Len() >= l.session.high:
 		return 0, nil
 	}
-	data, n, err := l.body.Decode(p)
+	data, n, err := l.body.Decode(p[:min(len(p), l.session.high-l.pending.Len())])
 	if err != nil {
 		return n, err
 	}

@@ -28,8 +28,8 @@ var (
 	errOver  = errors.New("the connection has ended")
 )
 
-// Options are what sessions of one loop share. They must not be changed while
-// sessions use them.
+// Options are what sessions of one loop share. They must not be changed, nor
+// copied, while sessions use them.
 type Options struct {
 	Loop   *loop.Loop
 	Pool   *spool.Pool
@@ -46,16 +46,17 @@ type Options struct {
 	// to send its settings. 0 means for ever.
 	Idle, Stall, Begin time.Duration
 
-	// TLS are the settings of connections that are dialled; nil is none. Failed
-	// hears of a handshake that failed, and may be nil.
-	TLS    *tls.Config
-	Failed func(error)
+	// TLS are the settings of connections that are dialled; nil is none. A handshake
+	// that fails is a [TrustError] of the lanes.
+	TLS *tls.Config
 
 	// Accept takes a new lane of a server and returns its handler; nil refuses it.
 	Accept func(*Session, *loop.Conn) loop.Handler
 	// Ended is called once, when a session takes or opens no more streams and
 	// has none left; nil is nobody.
 	Ended func(*Session)
+
+	vec [][]byte // working space of writes
 }
 
 // DefaultStreams is how many streams a client may have open at one time: what
@@ -63,14 +64,19 @@ type Options struct {
 const DefaultStreams = 128
 
 const (
-	// window is what of one stream may wait for its reader. Twice what a reader
-	// takes at once, so that it does not wait for the peer.
-	window = 256 << 10
+	// window is what of one stream may wait for its reader: twice what a reader
+	// takes at once, so that it does not wait for the peer. Answers to copies are
+	// read to be thrown away, and there may be many: lateWindow is for them, the
+	// least that there can be.
+	window     = 256 << 10
+	lateWindow = 64 << 10
 	// connWindow is what may be on its way on a connection.
 	connWindow = 4 << 20
 	// laneHigh is what may wait in a lane to be sent: more than one write of a
-	// relayed body brings.
+	// relayed body brings. What waits in lateHigh no longer counts against the
+	// memory of its mirror, so that it is little.
 	laneHigh = 128 << 10
+	lateHigh = 32 << 10
 	// outHigh is what may wait for the socket before lanes keep their data: it
 	// goes out in the order in which it is put there, whatever comes behind.
 	outHigh = 256 << 10
@@ -97,6 +103,7 @@ type Session struct {
 	scheme  []byte
 	timer   loop.Timer
 	server  bool
+	high    int  // what may wait in a lane
 	safe    bool // TLS, if any, is up
 
 	out   spool.Queue
@@ -144,7 +151,7 @@ func Serve(c *loop.Conn, o *Options) *Session {
 	return s
 }
 
-// Dial opens a session with the server at addr.
+// Dial opens a session with the server at addr, by TLS if the options say so.
 func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	s := newSession(o, false)
 	c, err := o.Loop.Dial(addr, s)
@@ -156,12 +163,13 @@ func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	return s, nil
 }
 
-// Use makes c, which is connected to a server, a session. With TLS the handshake
-// is over.
-func Use(c *loop.Conn, o *Options) *Session {
+// Connect opens a session with the server at the other end of c, which is
+// connected, and on which nothing was sent yet. scheme is http or https, where the
+// handshake of TLS is over.
+func Connect(c *loop.Conn, scheme string, o *Options) *Session {
 	s := newSession(o, false)
-	s.conn = c
-	s.safe = true
+	s.scheme = []byte(scheme)
+	s.conn, s.safe = c, true
 	c.SetHandler(s)
 	s.flushSoon()
 	return s
@@ -181,16 +189,10 @@ var errNotTwo = errors.New("the server does not agree to speak HTTP/2")
 // secure begins the handshake of a connection that was dialled.
 func (s *Session) secure() {
 	s.options.Loop.SecureClient(s.conn, s.options.TLS, 0, func(c *loop.Conn, state *tls.ConnectionState, err error) {
-		if s.over {
-			c.Close()
-			return
-		}
-		c.SetHandler(s)
 		switch {
+		case s.over:
+			c.Close()
 		case err != nil:
-			if s.options.Failed != nil {
-				s.options.Failed(err)
-			}
 			s.end(&TrustError{err})
 		case state.NegotiatedProtocol != "h2":
 			s.end(&TrustError{errNotTwo})
@@ -220,7 +222,12 @@ func newSession(o *Options, server bool) *Session {
 	}
 	s.opened = o.Loop.Now()
 	s.used, s.wrote = s.opened, s.opened
-	s.machine = http2.New(server, http2.Limits{Streams: uint32(streams), Window: window, Conn: connWindow, Head: head}, s, &s.out)
+	recv := uint32(window)
+	s.high = laneHigh
+	if o.Late {
+		recv, s.high = lateWindow, lateHigh
+	}
+	s.machine = http2.New(server, http2.Limits{Streams: uint32(streams), Window: recv, Conn: connWindow, Head: head}, s, &s.out)
 	s.arm()
 	return s
 }
@@ -417,14 +424,14 @@ func (s *Session) flush() {
 		return
 	}
 	now := s.options.Loop.Now()
-	var slices [maxSlices][]byte
 	for !s.over && !s.conn.Connecting() {
 		s.fill()
 		if s.out.Len() == 0 {
 			s.wrote = now
 			break
 		}
-		v := s.out.Spans(slices[:0], maxSlices)
+		v := s.out.Spans(s.options.vec[:0], maxSlices)
+		s.options.vec = v
 		n, err := s.conn.Writev(v)
 		if err != nil && !errors.Is(err, loop.ErrAgain) {
 			s.end(err)

@@ -213,3 +213,30 @@ func free(p *Pool) (n []int) {
 	}
 	return n
 }
+
+func TestMoveTakesBytesInOrderAndHoldsNothingBack(t *testing.T) {
+	p := &Pool{}
+	from, to := &Queue{Pool: p}, &Queue{Pool: p}
+	var want []byte
+	for i, n := range []int{5, 40_000, 1, 3000, 100} {
+		part := bytes.Repeat([]byte{byte('a' + i)}, n)
+		want = append(want, part...)
+		from.Copy(part)
+	}
+	for _, n := range []int{3, 10_000, 30_000, 3103} {
+		to.Move(from, n)
+	}
+	if from.Len() != 0 || from.Held() != 0 {
+		t.Errorf("%d bytes are left, and %d held", from.Len(), from.Held())
+	}
+	var got []byte
+	for _, b := range to.Spans(nil, 100) {
+		got = append(got, b...)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes came in another order than the %d that went", len(got), len(want))
+	}
+	if to.Reset(); to.Held() != 0 {
+		t.Errorf("%d bytes are held", to.Held())
+	}
+}

@@ -60,6 +60,7 @@ type Endpoint struct {
 	tls   *tls.Config                      // nil = in the clear
 	def   *config.BackendTLS               // that tls was made of
 	addrs atomic.Pointer[[]netip.AddrPort] // resolved; empty if the name has none
+	chose atomic.Bool                      // HTTP/2, in the last handshake
 	gone  atomic.Bool                      // no longer configured: connections are not pooled again
 
 	// Copies have a health of their own, so that a backend that gets both does

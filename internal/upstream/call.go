@@ -44,6 +44,10 @@ type Call struct {
 	// Set by Send.
 	Reused bool
 
+	// Refusable says that the server may refuse the call alone, see
+	// Failure.Refused. Set by Send.
+	Refusable bool
+
 	conn     *Conn
 	endpoint *Endpoint
 	started  bool // a byte was taken by the socket

@@ -135,7 +135,7 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 		p.makeRoom(call)
 		c = cl.dial(e, call)
 	}
-	call.Reused = !c.connecting
+	call.Reused, call.Refusable = !c.connecting, c.lane
 	c.add(call)
 }
 

@@ -301,7 +301,10 @@ func (c *Conn) connected(r loop.Ready) {
 	if r&loop.Hangup != 0 {
 		if err := c.conn.Err(); err != nil {
 			c.dialErr, c.refusal = err.Error(), ""
-			if speaksOther(err) {
+			switch trust := (*session.TrustError)(nil); {
+			case errors.As(err, &trust):
+				c.dialErr, c.refusal = tlsFault(trust.Err), traffic.FailTLS
+			case speaksOther(err):
 				c.refusal = traffic.FailProtocol
 			}
 		}
@@ -610,7 +613,7 @@ func (c *Conn) failAll(f Failure) {
 		f.Unsent = !call.started
 		call.User.End(call, nil, f)
 		// Nobody could connect; but what happened to an answer happened to one.
-		f.Stale = f.Stale || f.Reason != traffic.FailConnect
+		f.Stale = f.Stale || f.Reason != traffic.FailConnect && f.Reason != traffic.FailTLS
 	}
 }
 

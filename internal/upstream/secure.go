@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/session"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -26,7 +27,6 @@ func clientConfig(def *config.BackendTLS, address string) *tls.Config {
 		ServerName:                  def.ServerName,
 		InsecureSkipVerify:          def.InsecureSkipVerify,
 		MinVersion:                  tls.VersionTLS12,
-		NextProtos:                  []string{"http/1.1"},
 		ClientSessionCache:          tls.NewLRUClientSessionCache(sessionsKept),
 		DynamicRecordSizingDisabled: true,
 	}
@@ -39,28 +39,55 @@ func clientConfig(def *config.BackendTLS, address string) *tls.Config {
 	return c
 }
 
-// secure begins the handshake of TLS on a connection that was just made.
-func (c *Conn) secure() {
-	cfg := c.endpoint.tls
+// settings are those of the endpoint for one connection, offering protocols.
+func (c *Conn) settings(protocols []string) *tls.Config {
+	cfg := c.endpoint.tls.Clone()
+	cfg.NextProtos = protocols
 	if c.server != "" {
-		cfg = cfg.Clone()
 		cfg.ServerName = c.server
 	}
+	return cfg
+}
+
+// secure begins the handshake of TLS on a connection that was just made.
+func (c *Conn) secure() {
+	protocols := []string{"http/1.1"}
+	switch {
+	case c.raw:
+		protocols = nil // nobody knows what the client speaks
+	case c.endpoint.Backend.def.Load().Protocol == config.ProtocolAuto && !c.lastCall:
+		protocols = []string{"h2", "http/1.1"}
+	}
 	c.shaking = true
-	c.conn.WantWrite(false)
-	c.client.Loop.SecureClient(c.conn, cfg, 0, c.secured) // the timer of the connection bounds it
+	c.client.Loop.SecureClient(c.conn, c.settings(protocols), 0, c.secured) // the timer of the connection bounds it
 }
 
 // secured goes on when the handshake has ended.
-func (c *Conn) secured(_ *loop.Conn, _ *tls.ConnectionState, err error) {
+func (c *Conn) secured(conn *loop.Conn, state *tls.ConnectionState, err error) {
 	c.shaking = false
 	switch {
 	case c.closed:
 	case err != nil:
 		c.fail(Failure{Reason: traffic.FailTLS, Detail: tlsFault(err)})
+	case state.NegotiatedProtocol == "h2":
+		c.endpoint.chose.Store(true)
+		c.becomeLane(session.Connect(conn, "https", c.client.sessionOptions(c.endpoint)))
 	default:
+		if !c.raw && !c.lastCall {
+			c.endpoint.chose.Store(false)
+		}
 		c.opened()
 	}
+}
+
+// becomeLane gives the connection to a session and goes on as the first of its
+// lanes, which connects when the session does.
+func (c *Conn) becomeLane(s *session.Session) {
+	p := &c.client.pool(c.endpoint).sessions
+	p.open = append(p.open, pooled{s, c.server})
+	c.lane = true
+	c.conn = s.Open(c)
+	c.setPlace()
 }
 
 // refusedBy says whether err is an alert of the other side: in TLS 1.3 it looks at
