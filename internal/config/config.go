@@ -48,6 +48,9 @@ type ProxyProtocol struct {
 	Sources []netip.Prefix `yaml:"sources"` // peers that must
 }
 
+// Terminates says that the listener is the end of TLS.
+func (l *Listener) Terminates() bool { return l.TLS != nil && l.TLS.Mode == TLSTerminate }
+
 // Layer4 says that there are no messages on the listener, or none that can be
 // read: TLS that passes through, TCP and UDP.
 func (l *Listener) Layer4() bool { return layer4(l.Protocol) }

@@ -33,8 +33,8 @@ func setDefaults(c *Config) {
 		if l.Protocol == "UDP" {
 			or(&l.Sessions, defaultSessions)
 		}
-		if l.Protocol == "HTTPS" && l.TLS != nil {
-			setTLSDefaults(l.TLS)
+		if l.TLS != nil {
+			setTLSDefaults(l)
 		}
 	}
 	for i := range c.Routes {
@@ -70,11 +70,17 @@ func setDefaults(c *Config) {
 	or(&c.Shutdown.Copies, Timeout(5*time.Second))
 }
 
-func setTLSDefaults(t *ListenerTLS) {
-	or(&t.Mode, TLSTerminate)
+func setTLSDefaults(l *Listener) {
+	t := l.TLS
+	if l.Protocol == "HTTPS" {
+		or(&t.Mode, TLSTerminate)
+	}
+	if t.Mode != TLSTerminate {
+		return
+	}
 	or(&t.ClientAuth, ClientAuthNone)
 	or(&t.MinVersion, "1.2")
-	if len(t.ALPN) == 0 {
+	if len(t.ALPN) == 0 && l.Protocol == "HTTPS" {
 		t.ALPN = []string{"h2", "http/1.1"}
 	}
 }

@@ -14,13 +14,13 @@ import (
 
 // ListenerTLS says what a listener does with TLS.
 type ListenerTLS struct {
-	Mode         string        `yaml:"mode"`         // Terminate with HTTPS, Passthrough with TLS: it stays encrypted, and only the name of the server is read
+	Mode         string        `yaml:"mode"`         // Terminate, or with TLS also Passthrough: it stays encrypted, and only the name of the server is read
 	Certificates []Certificate `yaml:"certificates"` // chosen by the name that the client asks for; the first is for all others
 	ClientAuth   ClientAuth    `yaml:"clientAuth"`   // default none
 	ClientCA     string        `yaml:"clientCA"`     // PEM file of the authorities that sign clients' certificates
 	MinVersion   string        `yaml:"minVersion"`   // 1.2 or 1.3; default 1.2
 	CipherSuites []string      `yaml:"cipherSuites"` // of TLS 1.2, names as in Go; empty = those that are thought secure
-	ALPN         []string      `yaml:"alpn"`         // protocols to offer; default h2, http/1.1
+	ALPN         []string      `yaml:"alpn"`         // protocols to offer; default of HTTPS h2 and http/1.1, of TLS none
 
 	// Clients holds the authorities of ClientCA. Set when the files are read.
 	Clients *x509.CertPool `yaml:"-"`
@@ -123,8 +123,9 @@ func (v *validator) warn(p *place, hint, format string, args ...any) {
 	v.config.Warnings = append(v.config.Warnings, FieldError{Path: p.String(), Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// terminating checks the TLS of a listener of HTTPS, and reads its files.
-func (v *validator) terminating(p *place, t *ListenerTLS) {
+// terminating checks the TLS of a listener that ends it, and reads its files.
+func (v *validator) terminating(p *place, l *Listener) {
+	t := l.TLS
 	oneOf(v, p.field("mode"), t.Mode, TLSTerminate)
 	list := p.field("certificates")
 	if len(t.Certificates) == 0 {
@@ -146,6 +147,9 @@ func (v *validator) terminating(p *place, t *ListenerTLS) {
 	oneOf(v, p.field("minVersion"), t.MinVersion, "1.2", "1.3")
 	v.cipherSuites(p.field("cipherSuites"), t)
 	for i, name := range t.ALPN {
+		if l.Protocol == "TLS" {
+			break // whatever the backend speaks
+		}
 		oneOf(v, p.field("alpn").at(i), name, "h2", "http/1.1")
 	}
 }

@@ -28,7 +28,7 @@ type Explanation struct {
 // index. It runs what the request
 // path runs, without a server.
 func Explain(cfg *config.Config, listener int, peer netip.Addr, identities []string, head []byte) (*Explanation, error) {
-	a := &arrival{secure: terminates(&cfg.Listeners[listener]), identities: identities}
+	a := &arrival{secure: cfg.Listeners[listener].Terminates(), identities: identities}
 	table, _ := route.Compile(cfg)
 	p := &plan{config: cfg, table: table}
 	h := &http1.Request{}

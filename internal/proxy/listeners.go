@@ -107,7 +107,7 @@ func (s *Server) index(p *plan) {
 		byName[def.Name] = i
 		ln := s.listeners[keyOf(def)]
 		ln.name = def.Name
-		if terminates(def) {
+		if def.Terminates() {
 			ln.terminator.use(def.TLS)
 		}
 		p.places[ln.id] = place{index: i, open: true}

@@ -35,7 +35,7 @@ func (w *worker) open(a arrival) *opening {
 	if l == nil {
 		return nil
 	}
-	o := &opening{arrival: a, worker: w, hello: passesThrough(l), tls: terminates(l)}
+	o := &opening{arrival: a, worker: w, hello: passesThrough(l), tls: l.Terminates()}
 	o.header = l.ProxyProtocol != nil && contains(l.ProxyProtocol.Sources, a.from.Addr())
 	if !o.header && !o.hello && !o.tls {
 		return nil
@@ -50,10 +50,6 @@ func (w *worker) open(a arrival) *opening {
 
 func passesThrough(l *config.Listener) bool {
 	return l.TLS != nil && l.TLS.Mode == config.TLSPassthrough
-}
-
-func terminates(l *config.Listener) bool {
-	return l.TLS != nil && l.TLS.Mode == config.TLSTerminate
 }
 
 // openingExpired is an opening whose time is up.

@@ -152,7 +152,7 @@ func (c *collector) finish(snap *telemetry.Snapshot) {
 func (c *collector) listeners(cfg *config.Config) (rows []telemetry.Listener) {
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		if !terminates(l) {
+		if !l.Terminates() {
 			continue
 		}
 		row := telemetry.Listener{Name: l.Name, Handshakes: map[traffic.Handshake]uint64{}}
