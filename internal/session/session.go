@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -48,6 +49,10 @@ type Options struct {
 	// peer may take none of the bytes that wait for it, Begin how long it may take
 	// to send its settings. 0 means for ever.
 	Idle, Stall, Begin time.Duration
+
+	// TLS are the settings of connections that are dialled; nil is none. A handshake
+	// that fails is a [TrustError] of the lanes.
+	TLS *tls.Config
 
 	// Accept takes a new lane of a server and returns its handler; nil refuses it.
 	Accept func(*Session, *loop.Conn) loop.Handler
@@ -102,7 +107,8 @@ type Session struct {
 	scheme  []byte
 	timer   loop.Timer
 	server  bool
-	high    int // what may wait in a lane
+	high    int  // what may wait in a lane
+	safe    bool // TLS, if any, is up
 
 	out   spool.Queue
 	block *spool.Buffer // that is being received from
@@ -151,10 +157,9 @@ func Serve(c *loop.Conn, o *Options) *Session {
 	return s
 }
 
-// Dial opens a session with the server at addr.
+// Dial opens a session with the server at addr, by TLS if the options say so.
 func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	s := newSession(o, false)
-	s.scheme = schemeHTTP
 	c, err := o.Loop.Dial(addr, s)
 	if err != nil {
 		o.Loop.Disarm(&s.timer)
@@ -164,10 +169,53 @@ func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	return s, nil
 }
 
-var schemeHTTP = []byte("http")
+// Connect opens a session with the server at the other end of c, which is
+// connected, and on which nothing was sent yet. scheme is http or https, where the
+// handshake of TLS is over.
+func Connect(c *loop.Conn, scheme string, o *Options) *Session {
+	s := newSession(o, false)
+	s.scheme = []byte(scheme)
+	s.conn, s.safe = c, true
+	c.SetHandler(s)
+	s.flushSoon()
+	return s
+}
+
+// TrustError says that a TLS handshake failed, and why.
+type TrustError struct{ Err error }
+
+// Error implements error.
+func (e *TrustError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what crypto/tls said.
+func (e *TrustError) Unwrap() error { return e.Err }
+
+var errNotTwo = errors.New("the server does not agree to speak HTTP/2")
+
+// secure begins the handshake of a connection that was dialled.
+func (s *Session) secure() {
+	s.options.Loop.SecureClient(s.conn, s.options.TLS, 0, func(c *loop.Conn, state *tls.ConnectionState, err error) {
+		switch {
+		case s.over:
+			c.Close()
+		case err != nil:
+			s.end(&TrustError{err})
+		case state.NegotiatedProtocol != "h2":
+			s.end(&TrustError{errNotTwo})
+		default:
+			s.safe = true
+			s.flush()
+		}
+	})
+}
+
+var schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
 
 func newSession(o *Options, server bool) *Session {
-	s := &Session{options: o, server: server}
+	s := &Session{options: o, server: server, scheme: schemeHTTP, safe: server || o.TLS == nil}
+	if o.TLS != nil {
+		s.scheme = schemeHTTPS
+	}
 	s.out.Pool = o.Pool
 	s.timer.Task = (*sessionWatch)(s)
 	streams := o.Streams
@@ -282,6 +330,10 @@ func (s *Session) forget(l *lane) {
 
 // OnReady implements loop.Handler.
 func (s *Session) OnReady(_ *loop.Conn, r loop.Ready) {
+	if !s.safe && r&loop.Hangup == 0 {
+		s.secure() // it is connected
+		return
+	}
 	if r&loop.Readable != 0 || r&loop.Hangup != 0 && s.settled {
 		s.read()
 	}
@@ -390,6 +442,9 @@ func (s *Session) flushSoon() {
 // flush writes until nothing is left or the socket takes no more.
 func (s *Session) flush() {
 	s.dirty, s.rushed = false, false
+	if !s.safe {
+		return
+	}
 	now := s.options.Loop.Now()
 	for !s.over && !s.conn.Connecting() {
 		s.fill()
