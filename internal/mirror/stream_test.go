@@ -201,23 +201,26 @@ func TestDatagramsAreBoundedAndCounted(t *testing.T) {
 		d.push(parcel{flow: f, bytes: bytes.Repeat([]byte("x"), 10)})
 	}
 	d.mu.Unlock()
-	first, second := s.mirrors.Flow(p, connection()), s.mirrors.Flow(p, connection())
+	second := s.mirrors.Flow(p, connection())
 	second.Copy([]byte("there is one too many"))
-	first.Close()
-	first.Copy([]byte("too late"))
+	d.mu.Lock()
+	f.moved -= rest
+	d.mu.Unlock()
+	third := s.mirrors.Flow(p, connection())
+	third.Copy([]byte("f has been silent for long enough to make room"))
+	third.Close()
+	third.Copy([]byte("too late"))
 	second.Close()
-	compile("percent: 0")
 	off := s.mirrors.Flow(compile("percent: 0"), connection())
 	off.Copy([]byte("nobody wants this"))
 	off.Close()
 	f.Close()
-	p.State.inFlight.Adjust(1) // f was made by hand
 	s.mirrors.Close()
 	b := &d.books
-	if b.InFlight != 0 || b.Selected != 5 || b.Selected != b.Completed+total(b.Dropped)+total(b.Failed) {
+	if b.InFlight != 0 || b.Selected != 6 || b.Selected != b.Completed+total(b.Dropped)+total(b.Failed) {
 		t.Errorf("the books do not balance: %+v", b)
 	}
-	if b.Dropped[traffic.DropQueueFull] != 1 || b.Dropped[traffic.DropInFlight] != 1 || b.Skipped[traffic.SkipOff] != 1 {
+	if b.Dropped[traffic.DropQueueFull] == 0 || b.Dropped[traffic.DropInFlight] != 1 || b.Dropped[traffic.DropShutdown] == 0 || b.Skipped[traffic.SkipOff] != 1 {
 		t.Errorf("got %+v", b)
 	}
 	if o := second.Outcome(); o.Fate != traffic.Dropped || o.Reason != traffic.DropInFlight || o.Mirror != "v2" {
