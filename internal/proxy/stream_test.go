@@ -177,6 +177,8 @@ func TestStreamsArriveByteForByteAtBoth(t *testing.T) {
 		if m.Selected != clients*each || m.Completed != clients*each {
 			t.Errorf("got %+v, want %d completed", m, clients*each)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if diff := cmp.Diff(primary, shadow); diff != "" || len(primary) < clients*each/2 {
 			t.Errorf("%d streams; the primary (-) and the shadow (+) got different ones:\n%s", len(primary), diff)
 		}
