@@ -18,7 +18,7 @@ type Floor struct {
 var Floors = []Floor{
 	{"ground", []string{"traffic", "config"}},
 	{"ground, one step up", []string{"telemetry"}}, // it counts traffic
-	{"floor 1", []string{"accesslog", "http1", "loop", "route", "spool"}},
+	{"floor 1", []string{"accesslog", "grpc", "http1", "loop", "route", "spool", "websocket"}},
 	{"floor 2", []string{"upstream"}},
 	{"floor 3", []string{"mirror"}},
 	{"floor 4", []string{"proxy", "admin", "demo"}},
@@ -107,7 +107,7 @@ type wall struct {
 }
 
 // hotPath are the rooms that a live request passes.
-var hotPath = []string{"http1", "loop", "route", "spool", "upstream", "mirror", "proxy"}
+var hotPath = []string{"grpc", "http1", "loop", "route", "spool", "websocket", "upstream", "mirror", "proxy"}
 
 // thinkers are the rooms that think about traffic, built or planned.
 var thinkers = []string{"analyze", "compare", "guard", "judge", "recording", "replay", "store"}
