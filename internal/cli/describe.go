@@ -56,6 +56,9 @@ func mirrorText(m *config.Mirror) string {
 	if m.Writes == config.WritesCopy {
 		text += ", writes too"
 	}
+	if m.Upgrades == config.UpgradesCopy {
+		text += ", WebSockets too"
+	}
 	return text
 }
 

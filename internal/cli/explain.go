@@ -92,7 +92,7 @@ func newMirrorReport(x *mirror.Explanation) mirrorReport {
 	case traffic.SkipLoop:
 		r.Why = "it is itself a copy: it carries x-understudy-copy"
 	case traffic.SkipUpgrade:
-		r.Why = "an upgraded connection cannot be copied"
+		r.Why = x.Detail
 	case traffic.SkipMatch:
 		r.Why = "the mirror's own match does not hold: " + x.Detail
 	case traffic.SkipWrite:

@@ -191,6 +191,15 @@ const (
 	WritesCopy WritePolicy = "copy"
 )
 
+// UpgradePolicy says whether WebSockets are copied.
+type UpgradePolicy string
+
+// The upgrade policies.
+const (
+	UpgradesSkip UpgradePolicy = "skip"
+	UpgradesCopy UpgradePolicy = "copy"
+)
+
 // HostPolicyKind is how the copy's Host is chosen.
 type HostPolicyKind string
 
@@ -238,22 +247,23 @@ type Limits struct {
 
 // Mirror is the policy for copies to one shadow.
 type Mirror struct {
-	Name     string      `yaml:"name"` // default: the backend's name; unique within its rule
-	Backend  string      `yaml:"backend"`
-	Percent  *float64    `yaml:"percent"`  // nil = 100
-	Fraction *Fraction   `yaml:"fraction"` // instead of Percent
-	Key      *Key        `yaml:"key"`
-	Writes   WritePolicy `yaml:"writes"` // default skip
-	Match    *Match      `yaml:"match"`
-	Host     HostPolicy  `yaml:"host"`
-	Headers  HeaderEdit  `yaml:"headers"`
-	Marker   *bool       `yaml:"marker"` // nil = true: the copy carries x-understudy-copy
-	Body     BodyPolicy  `yaml:"body"`
-	Timeout  Timeout     `yaml:"timeout"`  // of one copy, from its first byte to the end of the answer; default 15s
-	Pipeline int         `yaml:"pipeline"` // copies in flight on one connection; default 1
-	Retry    bool        `yaml:"retry"`    // once, on a refused connection, before any byte was sent
-	Backoff  Backoff     `yaml:"backoff"`
-	Limits   Limits      `yaml:"limits"`
+	Name     string        `yaml:"name"` // default: the backend's name; unique within its rule
+	Backend  string        `yaml:"backend"`
+	Percent  *float64      `yaml:"percent"`  // nil = 100
+	Fraction *Fraction     `yaml:"fraction"` // instead of Percent
+	Key      *Key          `yaml:"key"`
+	Writes   WritePolicy   `yaml:"writes"`   // default skip
+	Upgrades UpgradePolicy `yaml:"upgrades"` // default skip
+	Match    *Match        `yaml:"match"`
+	Host     HostPolicy    `yaml:"host"`
+	Headers  HeaderEdit    `yaml:"headers"`
+	Marker   *bool         `yaml:"marker"` // nil = true: the copy carries x-understudy-copy
+	Body     BodyPolicy    `yaml:"body"`
+	Timeout  Timeout       `yaml:"timeout"`  // of one copy, from its first byte to the end of the answer; default 15s
+	Pipeline int           `yaml:"pipeline"` // copies in flight on one connection; default 1
+	Retry    bool          `yaml:"retry"`    // once, on a refused connection, before any byte was sent
+	Backoff  Backoff       `yaml:"backoff"`
+	Limits   Limits        `yaml:"limits"`
 
 	// Share is what Percent or Fraction mean. Numerator/Denominator keeps a
 	// fraction exact: a request is selected if draw*Denominator <

@@ -85,6 +85,7 @@ func setMatchDefaults(m *Match) {
 func setMirrorDefaults(m *Mirror) {
 	or(&m.Name, m.Backend)
 	or(&m.Writes, WritesSkip)
+	or(&m.Upgrades, UpgradesSkip)
 	or(&m.Host.Kind, HostPreserve)
 	orNew(&m.Marker, true)
 	or(&m.Body.Limit, defaultBodyLimit)

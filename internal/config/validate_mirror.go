@@ -14,6 +14,7 @@ func (v *validator) validateMirror(p *place, m *Mirror) {
 	v.validateShare(p, m)
 	v.validateKey(p.field("key"), m.Key)
 	oneOf(v, p.field("writes"), m.Writes, WritesSkip, WritesCopy)
+	oneOf(v, p.field("upgrades"), m.Upgrades, UpgradesSkip, UpgradesCopy)
 	if m.Match != nil {
 		v.validateMatch(p.field("match"), m.Match)
 	}

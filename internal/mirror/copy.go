@@ -38,6 +38,8 @@ type Copy struct {
 	retried  bool
 	ended    bool
 	bare     spool.Queue        // the head to send if a held body is over the limit
+	tunnel   *tunnel            // of a WebSocket; nil for every other copy
+	spare    *tunnel            // memory for it, kept from use to use
 	endpoint *upstream.Endpoint // where it must go; nil = anywhere
 	charged  int                // bytes charged to the mirror's memory
 	start    time.Duration
@@ -75,7 +77,7 @@ func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
 	if last := len(d.free) - 1; last >= 0 {
 		c = d.free[last]
 		d.free = d.free[:last]
-		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out}, bare: c.bare, timer: c.timer}
+		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out}, bare: c.bare, spare: c.spare, timer: c.timer}
 	} else {
 		c = &Copy{}
 		c.call.Out.Pool, c.bare.Pool = d.client.Pool, d.client.Pool
@@ -104,6 +106,9 @@ func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 	c.left = -1
 	c.setHost(r, o)
 	c.setTrace(r, o)
+	if o.Upgrade {
+		c.dig(r)
+	}
 	const bare = 0 // a length, because some servers want one with methods that may have a body
 	switch {
 	case length == http1.LengthNone || limit < 0:
@@ -277,8 +282,13 @@ func appendHex(dst []byte, v uint64) []byte {
 	return hex.AppendEncode(dst, b[:])
 }
 
-// Body adds a part of the request's body. p lies in block b, which may be nil.
+// Body adds a part of the request's body, or of what the client sends through a
+// tunnel. p lies in block b, which may be nil.
 func (c *Copy) Body(p []byte, b *spool.Buffer) {
+	if c.tunnel != nil {
+		c.relay(p, b)
+		return
+	}
 	if c.call.Whole || len(p) == 0 {
 		return
 	}
@@ -374,9 +384,12 @@ func (c *Copy) release() {
 }
 
 // Cut gives the copy up because its request will never be whole. A whole copy
-// goes on.
+// goes on, and that of a WebSocket ends as the WebSocket did.
 func (c *Copy) Cut() {
-	if !c.call.Whole {
+	switch {
+	case c.tunnel != nil:
+		c.hangUp()
+	case !c.call.Whole:
 		c.drop(traffic.DropClientGone)
 	}
 }
@@ -384,6 +397,9 @@ func (c *Copy) Cut() {
 // charge tells the mirror's memory bound what the copy holds now.
 func (c *Copy) charge() bool {
 	held := c.call.Out.Held() + c.bare.Held()
+	if c.tunnel != nil {
+		held += c.tunnel.waiting.Held()
+	}
 	delta := held - c.charged
 	if delta == 0 {
 		return true
@@ -434,6 +450,10 @@ type copyExpired Copy
 // blame.
 func (e *copyExpired) Run() {
 	c := (*Copy)(e)
+	if c.tunnel != nil && c.tunnel.open {
+		c.tunnelExpired()
+		return
+	}
 	if !c.call.Whole && c.call.Out.Len() == 0 {
 		c.call.Cancel()
 		c.miss(traffic.FailTimeout, "the request was not whole in time")
@@ -447,26 +467,37 @@ func (e *copyExpired) Run() {
 func (c *Copy) Sent(_ *upstream.Call, n int) {
 	c.lane.books.Bytes += uint64(n)
 	c.charge()
+	if c.tunnel != nil && c.tunnel.open {
+		c.tunnel.deaf = c.tunnel.deaf || n == 0
+		c.pong()
+	}
 }
 
 // Answer implements upstream.Caller.
 func (c *Copy) Answer(_ *upstream.Call, r *http1.Response) {
-	if r.Interim() {
+	if r.Interim() && r.Status() != 101 {
 		return
 	}
 	c.status = r.Status()
 	c.first = c.owner.loop.Now()
 	c.lane.books.First.Add(c.first - c.start)
 	count(&c.lane.books.Codes, c.status)
+	if c.tunnel != nil {
+		c.switched(r)
+	}
 }
 
 // Data implements upstream.Caller: the answer is read, so that its connection
 // can be used again, and dropped.
 func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 	c.received += int64(len(p))
+	open := c.tunnel != nil && c.tunnel.open
+	if open {
+		c.shadowSaid(p)
+	}
 	switch {
-	case c.received <= freeAnswer:
-	case c.received > maxAnswer:
+	case c.ended || c.received <= freeAnswer:
+	case c.received > maxAnswer && !open:
 		c.call.Cancel()
 		c.complete()
 	case !c.owner.pace.take(c, len(p)):
@@ -478,6 +509,8 @@ func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 // End implements upstream.Caller.
 func (c *Copy) End(_ *upstream.Call, _ []byte, f upstream.Failure) {
 	switch {
+	case c.tunnel != nil && c.tunnel.open:
+		c.shadowEnded(f)
 	case !f.Failed():
 		c.complete()
 	case f.Stale && c.owner.closed:
@@ -527,11 +560,14 @@ func (c *Copy) miss(reason traffic.Reason, detail string) {
 }
 
 // drop gives the copy up.
-func (c *Copy) drop(reason traffic.Reason) {
+func (c *Copy) drop(reason traffic.Reason) { c.dropFor(reason, "") }
+
+// dropFor is drop with something to say about it.
+func (c *Copy) dropFor(reason traffic.Reason, detail string) {
 	c.unprove()
 	c.call.Cancel()
 	count(&c.lane.books.Dropped, reason)
-	c.finish(traffic.Dropped, reason, "")
+	c.finish(traffic.Dropped, reason, detail)
 }
 
 // unprove tells the breaker that it learns nothing from this copy.
@@ -556,6 +592,9 @@ func (c *Copy) finish(fate traffic.Fate, reason traffic.Reason, detail string) {
 	}
 	c.call.Out.Reset()
 	c.bare.Reset()
+	if c.tunnel != nil {
+		c.tunnel.waiting.Reset()
+	}
 	c.charge()
 	c.report(fate, reason, detail)
 	last := len(l.all) - 1

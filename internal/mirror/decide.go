@@ -32,7 +32,7 @@ func (p *Policy) decide(s *Subject) (position uint64, unkeyed bool, reason traff
 		return 0, false, traffic.SkipOff
 	case copied:
 		return 0, false, traffic.SkipLoop
-	case s.Head.Upgrade() != nil || s.Head.Connect():
+	case s.Head.Connect() || s.Head.Upgrade() != nil && !p.upgrades(s.Head):
 		return 0, false, traffic.SkipUpgrade
 	case p.matcher != nil && !p.matcher.Match(s.Match):
 		return 0, false, traffic.SkipMatch

@@ -32,6 +32,7 @@ type Dispatcher struct {
 	out                           http1.Outgoing
 	host, traceparent, tracestate []byte
 	extra                         []byte
+	protocol, extensions          []byte // that a shadow has chosen
 }
 
 // lane is what one loop knows of one mirror.
@@ -71,7 +72,7 @@ func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join)
 		l.books.Unkeyed++
 	}
 	if skip != "" {
-		d.skipped(l, p, skip, join)
+		d.skipped(l, p, s, skip, join)
 		return nil
 	}
 	l.books.Selected++
@@ -86,20 +87,6 @@ func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join)
 		return nil
 	}
 	return c
-}
-
-func (d *Dispatcher) skipped(l *lane, p *Policy, reason traffic.Reason, join *Join) {
-	count(&l.books.Skipped, reason)
-	if join != nil {
-		join.X.Copies = append(join.X.Copies, traffic.Outcome{Mirror: p.Def.Name, Backend: p.Def.Backend, Fate: traffic.Skipped, Reason: reason})
-	}
-	if reason == traffic.SkipWrite {
-		p.State.writes.Do(func() {
-			// Not on the loop: a log that blocks must not stop live requests.
-			go d.log.Info("a request with an unsafe method was not copied; set writes: copy on the mirror to copy such requests",
-				"route", p.State.Route, "mirror", p.Def.Name)
-		})
-	}
 }
 
 // admit says why c must not be made, if so.
@@ -161,7 +148,7 @@ func (l *lane) dispatch(c *Copy) traffic.Reason {
 	}
 	limits := l.state.limits.Load()
 	switch {
-	case !c.call.Whole && !c.held:
+	case !c.call.Whole && !c.held, c.streams():
 		return traffic.DropInFlight // what still arrives cannot be kept waiting
 	case l.state.queued.Add(1) > int64(limits.Queue):
 		l.state.queued.Add(-1)

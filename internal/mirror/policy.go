@@ -88,6 +88,7 @@ type State struct {
 	limits   atomic.Pointer[config.Limits]
 	lastCopy atomic.Int64 // Unix ns
 	writes   sync.Once    // the first skipped write is logged
+	upgrades sync.Once    // and the first skipped WebSocket
 }
 
 // off says that the configuration in force copies nothing to this mirror.

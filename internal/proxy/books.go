@@ -34,6 +34,7 @@ func (r *request) finish() {
 		row.First.Add(r.first - r.sent)
 	}
 	w.loop.Disarm(&r.timer)
+	r.cutCopies()
 	r.mark.Release()
 	r.call.Out.Reset()
 	if r.join != nil {

@@ -175,7 +175,7 @@ func (cl *client) ended() {
 		cl.closeAfterFlush()
 	case cl.in.Len() > 0:
 	case cl.req.tunnel:
-		cl.req.call.CloseWrite()
+		cl.req.endTunnel()
 	case !cl.req.bodyDone:
 		cl.gone(traffic.Client, "the client left in the middle of its request")
 	}

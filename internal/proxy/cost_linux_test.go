@@ -3,8 +3,10 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"strings"
@@ -127,6 +129,50 @@ func TestARequestAllocatesNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAMessageAllocatesNothing is the same for messages of WebSockets.
+func TestAMessageAllocatesNothing(t *testing.T) {
+	const message, answer = "\x81\x82abcd\x09\x0b", "\x81\x02ok" // as long as a Close
+	play := func(c *net.TCPConn, _ *rand.Rand) {
+		if _, err := readHead(bufio.NewReaderSize(c, 1)); err != nil {
+			return
+		}
+		io.WriteString(c, socketAnswer)
+		got, out := make([]byte, len(message)), []byte(answer)
+		for {
+			if _, err := io.ReadFull(c, got); err != nil || got[0] != message[0] {
+				return
+			}
+			c.Write(out)
+		}
+	}
+	primary, shadow := sockethouse(t, 1, play), sockethouse(t, 1, play)
+	s, addr := serve(t, loop.Epoll, mirrored(primary, shadow, "            upgrades: copy\n            backoff: {adaptive: false}"))
+	var conns []net.Conn
+	for range 4 {
+		c := dial(t, addr)
+		send(t, c, socketRequest)
+		expect(t, c, socketAnswer[:len("HTTP/1.1 101 Switching Protocols\r\n")])
+		head(t, bufio.NewReaderSize(c, 1))
+		conns = append(conns, c)
+	}
+	const n = 5000 // on each of four connections
+	repeat(t, conns, []byte(message), []byte(answer), n/5)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	repeat(t, conns, []byte(message), []byte(answer), n)
+	runtime.ReadMemStats(&after)
+	// The runtime itself allocates now and then.
+	if each := float64(after.Mallocs-before.Mallocs) / (4 * n); each > 0.02 {
+		t.Errorf("%.3f allocations for each message, want none", each)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	if m := settled(s)["v2"]; m.Completed != 4 || m.Bytes < 4*n*uint64(len(message)) {
+		t.Errorf("%d completed with %d bytes, dropped %v, failed %v", m.Completed, m.Bytes, m.Dropped, m.Failed)
 	}
 }
 

@@ -161,7 +161,7 @@ func (r *request) copy(m *route.Request, o *http1.Outgoing) {
 	s.Head, s.Match, s.Draw = r.client.head, m, w.random.Uint64()
 	for _, policy := range r.rule.mirrors {
 		c := w.copies.Offer(policy, s, o, r.join)
-		if c != nil && !r.bodyDone {
+		if c != nil && (!r.bodyDone || c.Tunnel()) {
 			r.copies = append(r.copies, c.Ticket())
 		}
 	}
@@ -174,6 +174,7 @@ func (r *request) body(p []byte, b *spool.Buffer) (used int) {
 		r.bytesIn += int64(len(p))
 		r.call.Out.Add(p, b)
 		r.pushed()
+		r.pushCopies(p, b)
 		return len(p)
 	}
 	r.expect = false
@@ -206,9 +207,14 @@ func (r *request) push(data []byte, b *spool.Buffer) {
 		}
 		r.pushed()
 	}
+	r.pushCopies(data, b)
+}
+
+// pushCopies hands bytes of the client's to the copies.
+func (r *request) pushCopies(p []byte, b *spool.Buffer) {
 	for _, t := range r.copies {
 		if c := t.Copy(); c != nil {
-			c.Body(data, b)
+			c.Body(p, b)
 		}
 	}
 }
@@ -276,6 +282,7 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	r.begun = true
 	w.copies.Governor.Live(r.first - r.sent)
 	w.report(r.moved)
+	r.answerCopies(resp)
 	if r.status == 101 {
 		o.Upgrade = true
 		r.dig()
@@ -292,6 +299,16 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	}
 	cl.out.Commit(http1.AppendResponse(cl.out.Room(room), resp, r.rule.answer, &o))
 	cl.flushSoon()
+}
+
+// answerCopies sends copies of an upgrade on their way, which wait for the
+// primary's answer.
+func (r *request) answerCopies(resp *http1.Response) {
+	for _, t := range r.copies {
+		if c := t.Copy(); c != nil {
+			c.Answered(resp)
+		}
+	}
 }
 
 // frame chooses how the client learns where the answer ends, when the way that
@@ -369,6 +386,12 @@ func (r *request) settle() {
 		cl.listen()
 	}
 	cl.flushSoon()
+}
+
+// endTunnel notes that the client sends nothing more through the tunnel.
+func (r *request) endTunnel() {
+	r.call.CloseWrite()
+	r.cutCopies()
 }
 
 func (r *request) cutCopies() {

@@ -66,6 +66,7 @@ func (w *worker) adopt(p *plan) {
 	w.plan = p
 	w.up.CloseIdle(false)
 	w.copies.CloseIdle(false)
+	w.copies.HangUp()
 	for cl := range w.clients {
 		if !p.place(cl.listener).open {
 			cl.retire()
