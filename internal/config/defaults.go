@@ -75,6 +75,9 @@ func setMatchDefaults(m *Match) {
 	if m.Path != nil {
 		or(&m.Path.Type, PathPrefix)
 	}
+	if m.GRPC != nil {
+		or(&m.GRPC.Type, ValueExact)
+	}
 	for _, list := range [][]ValueMatch{m.Headers, m.Query, m.Cookies} {
 		for i := range list {
 			or(&list[i].Type, ValueExact)
