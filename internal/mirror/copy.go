@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/grpc"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/spool"
@@ -40,6 +41,7 @@ type Copy struct {
 	bare     spool.Queue        // the head to send if a held body is over the limit
 	tunnel   *tunnel            // of a WebSocket; nil for every other copy
 	spare    *tunnel            // memory for it, kept from use to use
+	rpc      rpc                // of a gRPC call
 	endpoint *upstream.Endpoint // where it must go; nil = anywhere
 	charged  int                // bytes charged to the mirror's memory
 	start    time.Duration
@@ -100,7 +102,7 @@ func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
 func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 	def := c.policy.Def
 	limit := int64(def.Body.Limit)
-	length := r.Framing()
+	length := c.cutsMessages(r.Framing())
 	o.Length, o.Expect, o.Extra = length, false, nil
 	o.Marker = c.policy.marker
 	c.left = -1
@@ -292,6 +294,10 @@ func (c *Copy) Body(p []byte, b *spool.Buffer) {
 	if c.call.Whole || len(p) == 0 {
 		return
 	}
+	if c.rpc.cut {
+		c.addMessages(p, b)
+		return
+	}
 	if c.left >= 0 && int64(len(p)) > c.left {
 		c.overLimit(p)
 		return
@@ -345,9 +351,13 @@ func (c *Copy) overLimit(p []byte) {
 
 // Finish says that the request is whole.
 func (c *Copy) Finish(trailer []byte) {
-	if !c.call.Whole {
-		c.finishBody(trailer)
+	if c.call.Whole {
+		return
 	}
+	if rest := c.rpc.messages.Pending(); len(rest) > 0 { // the client's mistake, and for the shadow to find
+		c.add(rest, nil)
+	}
+	c.finishBody(trailer)
 }
 
 func (c *Copy) finishBody(trailer []byte) {
@@ -417,7 +427,7 @@ func (c *Copy) send() {
 	if c.policy.adaptive() {
 		d.Governor.Copied()
 	}
-	if t := time.Duration(c.policy.Def.Timeout); t > 0 {
+	if t := c.patience(); t > 0 {
 		d.loop.Arm(&c.timer, t)
 	}
 	c.sendTo(c.endpoint)
@@ -454,6 +464,11 @@ func (e *copyExpired) Run() {
 		c.tunnelExpired()
 		return
 	}
+	if c.rpc.hurried {
+		c.call.Cancel()
+		c.miss(traffic.FailTimeout, "no whole answer within the client's grpc-timeout")
+		return
+	}
 	if !c.call.Whole && c.call.Out.Len() == 0 {
 		c.call.Cancel()
 		c.miss(traffic.FailTimeout, "the request was not whole in time")
@@ -482,6 +497,9 @@ func (c *Copy) Answer(_ *upstream.Call, r *http1.Response) {
 	c.first = c.owner.loop.Now()
 	c.lane.books.First.Add(c.first - c.start)
 	count(&c.lane.books.Codes, c.status)
+	if c.rpc.is {
+		grpc.ReadHead(&c.rpc.end, r, c.join != nil)
+	}
 	if c.tunnel != nil {
 		c.switched(r)
 	}
@@ -507,11 +525,15 @@ func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 }
 
 // End implements upstream.Caller.
-func (c *Copy) End(_ *upstream.Call, _ []byte, f upstream.Failure) {
+func (c *Copy) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 	switch {
 	case c.tunnel != nil && c.tunnel.open:
 		c.shadowEnded(f)
 	case !f.Failed():
+		if c.rpc.is {
+			grpc.ReadTrailer(&c.rpc.end, trailer, c.status, c.join != nil)
+			count(&c.lane.books.GRPC, c.rpc.end.Status)
+		}
 		c.complete()
 	case f.Stale && c.owner.closed:
 		c.drop(traffic.DropShutdown) // it was behind a copy that was dropped
@@ -637,7 +659,7 @@ func (c *Copy) report(fate traffic.Fate, reason traffic.Reason, detail string) {
 	}
 	o := &c.join.X.Copies[c.slot]
 	o.Fate, o.Reason, o.Error = fate, reason, detail
-	o.Status, o.Bytes = c.status, c.received
+	o.Status, o.GRPC, o.Bytes = c.status, c.rpc.end, c.received
 	if e := c.call.Endpoint(); e != nil && c.active {
 		o.Endpoint = e.Address
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/bits"
+	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -18,6 +19,8 @@ type Subject struct {
 	Head  *http1.Request
 	Match *route.Request
 	Draw  uint64
+	// Deadline is when the client stops waiting, on the loop's clock; 0 = never.
+	Deadline time.Duration
 
 	addr [16]byte // a source address as a key
 }
@@ -36,7 +39,7 @@ func (p *Policy) decide(s *Subject) (position uint64, unkeyed bool, reason traff
 		return 0, false, traffic.SkipUpgrade
 	case p.matcher != nil && !p.matcher.Match(s.Match):
 		return 0, false, traffic.SkipMatch
-	case def.Writes == config.WritesSkip && !s.Head.Safe():
+	case def.Writes == config.WritesSkip && !s.Head.Safe() && !p.named(s):
 		return 0, false, traffic.SkipWrite
 	}
 	position = s.Draw

@@ -81,6 +81,7 @@ func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join)
 		c.drop(reason)
 		return nil
 	}
+	c.rpc.is, c.rpc.deadline = s.Match.GRPC, s.Deadline
 	d.out = *o
 	if reason := c.begin(s.Head, &d.out); reason != "" {
 		c.drop(reason)

@@ -45,8 +45,11 @@ func Explain(def *config.Mirror, edit *http1.Edit, s *Subject, out http1.Outgoin
 	if e.Reason == traffic.SkipMatch {
 		e.Detail = p.matcher.Explain(s.Match)
 	}
-	if e.Reason == traffic.SkipUpgrade {
+	switch {
+	case e.Reason == traffic.SkipUpgrade:
 		e.Detail = upgradeDetail(s.Head)
+	case e.Reason == traffic.SkipWrite && s.Match.GRPC:
+		e.Detail = "a gRPC call may write, and the mirror does not name it (grpcMethods: [" + callName(s) + "] would copy it)"
 	}
 	if limit := int64(def.Body.Limit); e.Reason == "" && limit >= 0 && out.Length > limit && def.Body.OverLimit == config.OverLimitSkip {
 		e.Reason = traffic.DropBodyLimit

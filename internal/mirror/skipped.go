@@ -10,6 +10,12 @@ func (d *Dispatcher) skipped(l *lane, p *Policy, s *Subject, reason traffic.Reas
 		join.X.Copies = append(join.X.Copies, traffic.Outcome{Mirror: p.Def.Name, Backend: p.Def.Backend, Fate: traffic.Skipped, Reason: reason})
 	}
 	switch {
+	case reason == traffic.SkipWrite && s.Match.GRPC:
+		p.State.calls.Do(func() {
+			name := callName(s)
+			d.tell(p, "a gRPC call was not copied, because it may write; name the methods that only read on the mirror to copy them",
+				"method", name, "add", "grpcMethods: ["+name+"]")
+		})
 	case reason == traffic.SkipWrite:
 		p.State.writes.Do(func() {
 			d.tell(p, "a request with an unsafe method was not copied; set writes: copy on the mirror to copy such requests")
@@ -23,6 +29,6 @@ func (d *Dispatcher) skipped(l *lane, p *Policy, s *Subject, reason traffic.Reas
 
 // tell logs a line about a mirror. Not on the loop: a log that blocks must not
 // stop live requests.
-func (d *Dispatcher) tell(p *Policy, line string) {
-	go d.log.Info(line, "route", p.State.Route, "mirror", p.Def.Name)
+func (d *Dispatcher) tell(p *Policy, line string, more ...any) {
+	go d.log.Info(line, append([]any{"route", p.State.Route, "mirror", p.Def.Name}, more...)...)
 }

@@ -24,6 +24,12 @@ func (r *request) finish() {
 		r.count(-1)
 	}
 	row.Codes[r.status]++
+	if r.rpc.end.Status != "" {
+		if row.GRPC == nil {
+			row.GRPC = map[traffic.GRPCStatus]uint64{}
+		}
+		row.GRPC[r.rpc.end.Status]++
+	}
 	if r.source != traffic.None {
 		row.Errors[r.source]++
 	}
@@ -105,6 +111,7 @@ func (cl *client) report(err *http1.Error) {
 func (r *request) reportTo(x *traffic.Exchange, now time.Duration) {
 	x.Duration = now - r.start
 	x.Status, x.Source, x.Error = r.status, r.source, r.reason
+	x.GRPC = r.rpc.end
 	x.BytesIn, x.BytesOut = r.bytesIn, r.bytesOut
 	p := &x.Primary
 	if e := r.call.Endpoint(); e != nil {
@@ -115,7 +122,7 @@ func (r *request) reportTo(x *traffic.Exchange, now time.Duration) {
 	}
 	if r.first > 0 {
 		p.First = r.first - r.start
-		p.Status = r.status
+		p.Status, p.GRPC = r.status, r.rpc.end
 	}
 	p.End = now - r.start
 	p.Bytes = r.bytesOut

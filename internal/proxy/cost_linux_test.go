@@ -84,6 +84,8 @@ func TestARequestAllocatesNothing(t *testing.T) {
 	traced := strings.Replace(get, "\r\n\r\n", "\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n", 1)
 	body := strings.Repeat("b", 4095) + "$"
 	chunks := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+	call := "POST /shop.Cart/Get HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc\r\ngrpc-timeout: 10S\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n\x00\x00\x00\x00\x02hi\r\n0\r\n\r\n"
+	called := "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n\x00\x00\x00\x00\x02ok\r\n0\r\ngrpc-status: 0\r\n\r\n"
 	tests := []struct{ name, mirrors, request, end, answer, own string }{
 		{"GET", "", get, "\r\n\r\n", answer, ""},
 		{"GET, chunked answer", "", get, "\r\n\r\n", chunks, ""},
@@ -96,6 +98,9 @@ func TestARequestAllocatesNothing(t *testing.T) {
 		{"POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4096\r\n\r\n" + body, "$", answer, ""},
 		{"chunked POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + body + "\r\n0\r\n\r\n", "0\r\n\r\n", answer, ""},
 		{"chunked POST, copied when whole", "writes: copy, body: {overLimit: headers}", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + body + "\r\n0\r\n\r\n", "0\r\n\r\n", answer, ""},
+		{"gRPC call, copied", "grpcMethods: [shop.Cart/Get]", call, "0\r\n\r\n", called, ""},
+		{"gRPC call, cut between messages", "grpcMethods: [shop.Cart/*], body: {overLimit: truncate}", call, "0\r\n\r\n", called, ""},
+		{"gRPC call, not named", "grpcMethods: [shop.Cart/Put]", call, "0\r\n\r\n", called, ""},
 		{"refused", "", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "\r\n\r\n", "",
 			"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 25\r\n\r\nCONNECT is not supported\n"},
 	}

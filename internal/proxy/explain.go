@@ -35,7 +35,7 @@ func Explain(cfg *config.Config, listener int, peer netip.Addr, head []byte) (*E
 		return &Explanation{Status: err.Status, Answer: err.Reason, Client: peer}, nil
 	}
 	e := &Explanation{}
-	m := &route.Request{Listener: listener, Host: h.Host(), Method: h.Method(), Path: h.Path(), Query: h.Query(), Headers: h}
+	m := &route.Request{Listener: listener, Host: h.Host(), Method: h.Method(), Path: h.Path(), Query: h.Query(), Headers: h, GRPC: isCall(h)}
 	var trusted bool
 	m.Source, trusted = p.source(peer, h)
 	e.Client = m.Source

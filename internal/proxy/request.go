@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"github.com/understudy-proxy/understudy/internal/grpc"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
@@ -37,6 +38,7 @@ type request struct {
 	bytesIn, bytesOut         int64
 	attempts                  int
 	refused                   []*upstream.Endpoint // the connection
+	rpc                       rpc
 	status                    int
 	source                    traffic.Source
 	reason                    string
@@ -75,11 +77,12 @@ func (r *request) begin(cl *client) {
 	r.head = string(h.Method()) == "HEAD"
 	r.expect = h.ExpectContinue()
 	r.keep = h.KeepAlive()
+	r.readCall(h)
 	m := &w.match
 	m.Listener, m.Host, m.Method, m.Path, m.Query = w.plan.place(cl.listener).index, h.Host(), h.Method(), h.Path(), h.Query()
 	var trusted bool
 	m.Source, trusted = w.plan.source(cl.peer, h)
-	m.Headers = h
+	m.Headers, m.GRPC = h, r.rpc.is
 	matched := w.plan.table.Match(m)
 	if matched != nil {
 		r.rule = &w.plan.rules[matched.ID]
@@ -158,7 +161,10 @@ func (r *request) copy(m *route.Request, o *http1.Outgoing) {
 		return
 	}
 	s := &w.subject
-	s.Head, s.Match, s.Draw = r.client.head, m, w.random.Uint64()
+	s.Head, s.Match, s.Draw, s.Deadline = r.client.head, m, w.random.Uint64(), 0
+	if r.rpc.timeout > 0 {
+		s.Deadline = r.start + r.rpc.timeout
+	}
 	for _, policy := range r.rule.mirrors {
 		c := w.copies.Offer(policy, s, o, r.join)
 		if c != nil && (!r.bodyDone || c.Tunnel()) {
@@ -283,6 +289,9 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	w.copies.Governor.Live(r.first - r.sent)
 	w.report(r.moved)
 	r.answerCopies(resp)
+	if r.rpc.is {
+		grpc.ReadHead(&r.rpc.end, resp, r.join != nil)
+	}
 	if r.status == 101 {
 		o.Upgrade = true
 		r.dig()
@@ -363,6 +372,9 @@ func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 		}
 		r.fail(status, traffic.Primary, f.Detail)
 	default:
+		if r.rpc.is {
+			grpc.ReadTrailer(&r.rpc.end, trailer, r.status, r.join != nil)
+		}
 		if r.outChunks {
 			out := &r.client.out
 			out.Commit(http1.AppendLastChunk(out.Room(8+len(trailer)), trailer))

@@ -26,10 +26,10 @@ func sample() *Snapshot {
 		Time: started.Add(time.Hour), Started: started, Config: "abc123", Reloads: 3, ReloadsFailed: 1, Loops: 2,
 		Clients: 7, Accepted: 90, Lag: 1500 * time.Microsecond, AccessLog: AccessLog{Written: 11, Dropped: 2},
 		Live: []Live{{Route: "shop", Backend: "v1", Codes: map[int]uint64{200: 5, 404: 1},
-			Errors: map[traffic.Source]uint64{traffic.Primary: 2}, InFlight: 4, BytesIn: 10, BytesOut: 20}},
+			Errors: map[traffic.Source]uint64{traffic.Primary: 2}, GRPC: map[traffic.GRPCStatus]uint64{"NOT_FOUND": 3}, InFlight: 4, BytesIn: 10, BytesOut: 20}},
 		Mirrors: []Mirror{{Route: "shop", Name: "trial", Backend: "v2", Share: 0.5, Throttle: 1, Selected: 10, Completed: 4, InFlight: 3, Queued: 1,
 			Skipped: map[traffic.Reason]uint64{traffic.SkipWrite: 6}, Dropped: map[traffic.Reason]uint64{traffic.DropMemory: 2},
-			Failed: map[traffic.Reason]uint64{traffic.FailTLS: 1}, Codes: map[int]uint64{500: 4}, Unkeyed: 1, Bytes: 300, Memory: 40,
+			Failed: map[traffic.Reason]uint64{traffic.FailTLS: 1}, Codes: map[int]uint64{500: 4}, GRPC: map[traffic.GRPCStatus]uint64{"OK": 4}, Unkeyed: 1, Bytes: 300, Memory: 40,
 			LastCopy: started.Add(time.Second), Breaker: "half-open"}},
 		Endpoints: []Endpoint{{Backend: "v1", Address: "127.0.0.1:9000", InFlight: 4, Idle: 2, Requests: 8, Failures: 2, Ejected: true}},
 	}
