@@ -84,6 +84,14 @@ func TestCheckSaysWhyARequestIsNoCall(t *testing.T) {
 	}
 }
 
+func TestCheckSaysHowACallIsRefused(t *testing.T) {
+	t.Parallel()
+	r := explain(t, 1, "--request", "POST /shop.Cart/Get", "--header", "content-type: application/grpc")
+	if r.Status != 200 || r.Answer != "UNIMPLEMENTED, in gRPC's words: no route matches" {
+		t.Errorf("got %d, %q", r.Status, r.Answer)
+	}
+}
+
 func TestCheckListsCallsAndWebSockets(t *testing.T) {
 	t.Parallel()
 	rules := check(t).Rules

@@ -299,9 +299,15 @@ func (c *Copy) part(fate traffic.Fate, reason traffic.Reason, detail string, cod
 	}
 	wait := time.Duration(c.policy.Def.Timeout)
 	if fate != traffic.Completed || t.heard {
-		wait = min(wait, partingTime)
+		wait = c.farewell()
 	}
 	c.owner.loop.Arm(&c.timer, wait)
+}
+
+// farewell returns how long a shadow may take to close once nothing depends on
+// it any more.
+func (c *Copy) farewell() time.Duration {
+	return min(time.Duration(c.policy.Def.Timeout), partingTime)
 }
 
 // conclude ends a copy that has parted.
@@ -375,7 +381,7 @@ func (c *Copy) shadowClosed(payload []byte) {
 	t := c.tunnel
 	t.heard = true
 	if t.parted {
-		c.owner.loop.Arm(&c.timer, partingTime)
+		c.owner.loop.Arm(&c.timer, c.farewell())
 		return
 	}
 	code := websocket.CloseCode(payload)
@@ -390,7 +396,7 @@ func (c *Copy) shadowClosed(payload []byte) {
 	out.Commit(websocket.AppendControl(out.Room(16), websocket.Close, payload[:min(len(payload), 2)], maskKey()))
 	c.charge() // as in part
 	c.call.Flush()
-	c.owner.loop.Arm(&c.timer, partingTime)
+	c.owner.loop.Arm(&c.timer, c.farewell())
 }
 
 // shadowEnded goes on when the shadow's side has ended; f is how.

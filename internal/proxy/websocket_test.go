@@ -446,7 +446,7 @@ func TestTheEndOfTheProxyClosesWebSocketsOfShadows(t *testing.T) {
 func TestAWebSocketTakesAPlaceInFlight(t *testing.T) {
 	drivers(t, func(t *testing.T, d loop.Driver) {
 		primary, shadow := scripted(t), scripted(t)
-		s, addr := serve(t, d, mirrored(primary.address(), shadow.address(), "            upgrades: copy\n            limits: {inFlight: 1}"))
+		s, addr := serve(t, d, "shutdown: {drain: 10ms, copies: 10ms}\n"+mirrored(primary.address(), shadow.address(), "            upgrades: copy\n            limits: {inFlight: 1}"))
 		for range 2 {
 			c := dial(t, addr)
 			send(t, c, socketRequest)
