@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -387,6 +389,40 @@ func TestALiveWebSocketDoesNotWaitForAShadowThatDoesNotRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestACopyWithoutMemoryClosesBetweenFramesIfItCan(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		s := openSockets(t, d, "")
+		send(t, s.shadow, socketAnswer+"\x89\x00")
+		s.gets(t, 0x8a, "")
+		s.server.mirrors.SetLimits(config.Copies{InFlight: 10, Memory: 1})
+		send(t, s.client, hello)
+		expect(t, s.fromClient, hello)
+		s.gets(t, 0x88, "\x03\xf0") // 1008: policy violation
+		s.shadow.Close()
+		if fate, _ := s.fate(t); fate != "dropped memory" {
+			t.Errorf("got %q, want dropped memory", fate)
+		}
+	})
+}
+
+func TestTheFirstWebSocketThatIsSkippedIsLogged(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary, log := scripted(t), &logged{}
+		s, addr := serveWith(t, Options{Driver: d, Log: slog.New(slog.NewTextHandler(log, nil))}, withMirrors(primary.address(), []string{freeAddress(t)}, "percent: 100"))
+		for range 3 {
+			c := dial(t, addr)
+			send(t, c, socketRequest)
+			head(t, bufio.NewReader(primary.next(t)))
+		}
+		const line = `msg="a WebSocket was not copied; set upgrades: copy on the mirror to copy what clients send through them" route=shop mirror=m0`
+		for !strings.Contains(log.String(), line) {
+		}
+		if n := strings.Count(log.String(), line); n != 1 || mirrorOf(s).Skipped[traffic.SkipUpgrade] != 3 {
+			t.Errorf("%d lines for %v skipped", n, mirrorOf(s).Skipped)
+		}
+	})
 }
 
 func TestAFloodOfPingsIsAnsweredWithinBounds(t *testing.T) {
