@@ -117,15 +117,15 @@ func TestCheckExplainsWhetherAndWhyARequestIsCopied(t *testing.T) {
 				"posts: no, it is itself a copy: it carries x-understudy-copy",
 				"small: no, it is itself a copy: it carries x-understudy-copy",
 			}},
-		"a WebSocket": {
-			[]string{"--request", "GET /api/x", "--from", "10.1.2.3", "--header", "connection: upgrade", "--header", "upgrade: websocket"},
+		"an upgrade": {
+			[]string{"--request", "GET /api/x", "--from", "10.1.2.3", "--header", "connection: upgrade", "--header", "upgrade: irc"},
 			[]string{
-				"all: no, an upgraded connection cannot be copied",
+				"all: no, an upgraded connection that is no WebSocket cannot be copied",
 				"none: no, the share is 0",
-				"third: no, an upgraded connection cannot be copied",
-				"keyed: no, an upgraded connection cannot be copied",
-				"posts: no, an upgraded connection cannot be copied",
-				"small: no, an upgraded connection cannot be copied",
+				"third: no, an upgraded connection that is no WebSocket cannot be copied",
+				"keyed: no, an upgraded connection that is no WebSocket cannot be copied",
+				"posts: no, an upgraded connection that is no WebSocket cannot be copied",
+				"small: no, an upgraded connection that is no WebSocket cannot be copied",
 			}},
 	}
 	for name, tt := range tests {
