@@ -83,7 +83,7 @@ func start(ctx context.Context, understudy, address, backend string) (stop func(
 	stop = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 	}
 	if err := reachable(ctx, address); err != nil {
 		stop()
