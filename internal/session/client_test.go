@@ -120,6 +120,34 @@ func TestSessionIsFullWhenThePeerSaysSo(t *testing.T) {
 	})
 }
 
+// Calls over the limit wait for their turn.
+func TestLanesWaitForAStream(t *testing.T) {
+	s := calling(t, 3, 0, 3, 0, 0, 0, 1)
+	s.on(func() {
+		for _, h := range s.holders {
+			h.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		}
+	})
+	for i, id := range []uint32{1, 3, 5} {
+		s.expect(fmt.Sprintf(`headers %d 5 "\x82\x86\x84\x01\x01a"`, id))
+		s.send(headers(5, id, "\x89"))
+		s.text(i, "HTTP/1.1 204 No Content\r\n\r\n")
+	}
+}
+
+func TestLanesThatWaitAreRefusedWhenTheServerLeaves(t *testing.T) {
+	s := calling(t, 2, 0, 3, 0, 0, 0, 1)
+	s.on(func() {
+		for _, h := range s.holders {
+			h.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		}
+	})
+	s.next()
+	s.send(frame(7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0), headers(5, 1, "\x89"))
+	s.text(0, "HTTP/1.1 204 No Content\r\n\r\n")
+	s.until("the other lane hears", func() bool { return Refused(s.holders[1].end) })
+}
+
 func TestServerThatSpeaksSomethingElse(t *testing.T) {
 	s := newStage(t, false, nil)
 	h := &holder{}
@@ -152,7 +180,7 @@ func TestEarlyAnswerOfAServer(t *testing.T) {
 	s.send(headers(5, 1, "\x89"), frame(3, 0, 1, 0, 0, 0, 0))
 	s.until("the answer is read, and then the end", func() bool { return s.holders[0].end != nil })
 	s.on(func() {
-		if got := string(s.holders[0].got); got != "HTTP/1.1 204 No Content\r\n\r\n" || errors.Is(s.holders[0].end, errReset) {
+		if got := string(s.holders[0].got); got != "HTTP/1.1 204 No Content\r\n\r\n" || errors.Is(s.holders[0].end, ErrReset) {
 			t.Errorf("got %q, then %v", got, s.holders[0].end)
 		}
 	})

@@ -154,7 +154,7 @@ func TestStreamThatIsResetBreaksItsLane(t *testing.T) {
 	s.send(headers(4, 1, post), headers(5, 3, get), frame(3, 0, 1, 0, 0, 0, 8))
 	s.until("the lane breaks", func() bool { return len(s.holders) == 2 && s.holders[0].end != nil })
 	s.on(func() {
-		if !errors.Is(s.holders[0].end, errReset) || s.holders[1].end != nil {
+		if !errors.Is(s.holders[0].end, ErrReset) || s.holders[1].end != nil {
 			t.Errorf("the lanes ended with %v and %v", s.holders[0].end, s.holders[1].end)
 		}
 	})

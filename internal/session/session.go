@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -21,11 +22,14 @@ var ErrRefused = errors.New("the stream was refused")
 // ErrBroken says that the peer broke the rules on one stream.
 var ErrBroken = errors.New("the peer broke the rules of HTTP/2 on the stream")
 
+// ErrReset says that the peer gave up one stream.
+var ErrReset = errors.New("the stream was reset by the peer")
+
 var (
-	errReset = errors.New("the stream was reset by the peer")
-	errSlow  = errors.New("the peer took no more bytes")
-	errLate  = errors.New("the peer did not say that it speaks HTTP/2")
-	errOver  = errors.New("the connection has ended")
+	errSlow = errors.New("the peer took no more bytes")
+	errLate = errors.New("the peer did not say that it speaks HTTP/2")
+	errOver = errors.New("the connection has ended")
+	errFull = errors.New("the peer allows no further stream for now")
 )
 
 // Options are what sessions of one loop share. They must not be changed, nor
@@ -113,6 +117,8 @@ type Session struct {
 	idle  []*lane // without a stream; of a server
 	ready []*lane // with data that could be sent; ready[:first] are gone
 	first int
+
+	waiting []*lane // for the end of another stream
 
 	used   time.Duration // when there was a stream
 	wrote  time.Duration // when the socket took bytes, or there were none
@@ -385,10 +391,26 @@ func (s *Session) Receive(p []byte) {
 		s.dismiss()
 	}
 	s.checkDone()
+	s.admit()
 	if s.out.Len() > 0 {
 		s.flushSoon()
 	}
 	s.listen()
+}
+
+// admit lets lanes that wait for a stream try again, as many as there is room for.
+func (s *Session) admit() {
+	n := 0
+	for room := s.machine.Most() - s.machine.Streams(); n < len(s.waiting) && (room > 0 || s.machine.Exhausted()); n++ {
+		if l := s.waiting[n]; !l.Closed() {
+			l.waits = false
+			l.signal()
+			room--
+		}
+	}
+	if n > 0 {
+		s.waiting = slices.Delete(s.waiting, 0, n)
+	}
 }
 
 // listen stops reading a peer that takes nothing, and goes on when it does.
@@ -532,7 +554,7 @@ func (s *Session) Reset(st *http2.Stream, code http2.Code) {
 	case code == http2.ProtocolError || code == http2.FlowControlError || code == http2.EnhanceYourCalm:
 		l.fail(ErrBroken)
 	default:
-		l.fail(errReset)
+		l.fail(ErrReset)
 	}
 }
 

@@ -580,6 +580,8 @@ func (c *Conn) broken(err error) {
 	first := c.calls[0]
 	f := Failure{Reason: traffic.FailReset, Detail: detail, Stale: (first.Reused || c.served) && !first.answered}
 	switch {
+	case errors.Is(err, session.ErrReset):
+		f.Stale = false // it was this very call that was given up
 	case refusedBy(err):
 		f.Reason, f.Detail = traffic.FailTLS, tlsFault(err)
 	case session.Refused(err):
