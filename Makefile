@@ -75,7 +75,7 @@ lint: $(GOLANGCI) ## Run golangci-lint
 	$(GOLANGCI) run ./...
 
 race: ## Run all tests under the race detector
-	@.ci/need gcc
+	@.ci/need gcc openssl curl
 	CGO_ENABLED=1 go test -race ./...
 
 fuzz-short: ## Fuzz every target for five seconds
@@ -84,8 +84,8 @@ fuzz-short: ## Fuzz every target for five seconds
 isolation-quick: build ## Run bad shadows for a moment each; LOADS=post-4k,stream for the other half
 	go run ./test/isolation -quick -loads $(LOADS)
 
-peers: ## Test against Redis, dnsmasq, dig, haproxy and curl
-	@.ci/need redis-server dnsmasq dig haproxy curl
+peers: ## Test against Redis, dnsmasq, dig, haproxy, openssl and curl
+	@.ci/need redis-server dnsmasq dig haproxy openssl curl
 	PATH="$$PATH:/usr/sbin" go test -tags peers -run '^TestPeer' ./internal/proxy
 
 ##@ Longer runs

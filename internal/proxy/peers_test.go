@@ -16,7 +16,7 @@ import (
 )
 
 // The tests with the tag peers, which make peers runs, are against programs that
-// people use: Redis, dnsmasq and dig, and haproxy.
+// people use: Redis, dnsmasq and dig, haproxy, and openssl.
 
 // start runs a program until the test ends. It is there when address takes
 // connections.
