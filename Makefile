@@ -19,6 +19,9 @@ export CGO_ENABLED := 0
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 
+H2SPEC_VERSION := v2.2.1+incompatible
+H2SPEC := .cache/bin/h2spec-$(H2SPEC_VERSION)
+
 # The steps of make check, from quick to slow. Bad shadows need Linux.
 STEPS := build gofmt vet tidy cross lint test race fuzz-short
 ifeq ($(shell uname),Linux)
@@ -34,7 +37,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/understudy
 	go build -ldflags '$(LDFLAGS)' -o bin/understudy ./cmd/understudy
@@ -90,6 +93,9 @@ bench: build ## Measure against nginx and haproxy; QUICK=1 for a short run witho
 	@.ci/need nginx haproxy
 	go run ./test/bench $(if $(QUICK),-quick)
 
+h2spec: build $(H2SPEC) ## Run h2spec, the conformance tests of HTTP/2
+	go run ./test/h2spec -h2spec $(H2SPEC)
+
 isolation: build ## Run the whole isolation suite, against nginx too: half an hour
 	@.ci/need nginx
 	go run ./test/isolation -proxy understudy,nginx -out docs/isolation.md
@@ -109,4 +115,9 @@ $(GOLANGCI):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv .cache/bin/golangci-lint $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick fuzz bench isolation golden clean
+$(H2SPEC):
+	@echo "building h2spec $(H2SPEC_VERSION), once"
+	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
+	@mv .cache/bin/h2spec $@
+
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick fuzz bench h2spec isolation golden clean

@@ -15,15 +15,16 @@ import (
 )
 
 type checkOptions struct {
-	streams  *Streams
-	output   outputFormat
-	file     string
-	request  string
-	headers  []string
-	from     string
-	listener string
-	server   string
-	given    map[string]bool // flags that describe a connection
+	streams    *Streams
+	output     outputFormat
+	file       string
+	request    string
+	headers    []string
+	from       string
+	listener   string
+	identities []string
+	server     string
+	given      map[string]bool // flags that describe a connection
 }
 
 func newCmdCheck(s *Streams, runF func(*checkOptions) error) *cobra.Command {
@@ -50,12 +51,14 @@ the connection.`,
 				return usagef("say which file: -c FILE")
 			}
 			opts.given = map[string]bool{}
-			for _, name := range []string{"header", "from", "listener", "sni"} {
+			for _, name := range []string{"header", "from", "listener", "sni", "identity"} {
 				opts.given[name] = cmd.Flags().Changed(name)
 			}
 			switch {
 			case opts.request == "" && opts.given["header"]:
 				return usagef("--header belongs to a --request")
+			case opts.request == "" && opts.given["identity"]:
+				return usagef("--identity belongs to a --request")
 			case opts.request != "" && opts.given["sni"]:
 				return usagef("--sni belongs to a connection, not to a --request")
 			}
@@ -71,6 +74,7 @@ the connection.`,
 	f.StringVar(&opts.request, "request", "", "`request` to explain, such as 'GET /path?query'")
 	f.StringArrayVar(&opts.headers, "header", nil, "`field` of the request, such as 'x-user: 7'; may be repeated")
 	f.StringVar(&opts.from, "from", "127.0.0.1", "`address` that the request comes from")
+	f.StringArrayVar(&opts.identities, "identity", nil, "`name` in the client's certificate, such as spiffe://example.org/web; may be repeated")
 	f.StringVar(&opts.server, "sni", "", "`name` of the server that a TLS client asks for")
 	f.StringVar(&opts.listener, "listener", "", "`name` of the listener that it comes to; default: the first")
 	addOutputFlag(cmd, &opts.output)
@@ -82,6 +86,7 @@ type checkReport struct {
 	Valid    bool            `json:"valid"`
 	Version  string          `json:"version,omitempty"`
 	Problems []problemReport `json:"problems"`
+	Warnings []problemReport `json:"warnings,omitempty"`
 	Rules    []ruleReport    `json:"rules"`
 	Request  *requestReport  `json:"request,omitempty"`
 }
@@ -115,6 +120,9 @@ func checkRun(opts *checkOptions) error {
 		report.Problems = append(report.Problems, problemReport{p.File, p.Line, p.Path, p.Message, p.Hint})
 	}
 	if err == nil {
+		for _, w := range cfg.Warnings {
+			report.Warnings = append(report.Warnings, problemReport{w.File, w.Line, w.Path, w.Message, w.Hint})
+		}
 		if err := opts.explain(cfg, report); err != nil {
 			return err
 		}
@@ -200,7 +208,7 @@ func (o *checkOptions) explanation(cfg *config.Config, listener int, peer netip.
 	if err != nil {
 		return nil, err
 	}
-	return proxy.Explain(cfg, listener, peer, []byte(head))
+	return proxy.Explain(cfg, listener, peer, o.identities, []byte(head))
 }
 
 // listenerIndex finds the listener that was named, or else the first that there
@@ -265,6 +273,11 @@ func (o *checkOptions) print(cfg *config.Config, report *checkReport, problems c
 	}
 	if n := len(report.Problems); n > 0 {
 		fmt.Fprintf(o.streams.Err, "%s\n", plural(n, "problem"))
+	}
+	if cfg != nil {
+		for _, w := range cfg.Warnings {
+			fmt.Fprintf(o.streams.Err, "warning: %s\n", w.Error())
+		}
 	}
 	switch {
 	case cfg == nil:

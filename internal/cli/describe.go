@@ -103,6 +103,9 @@ func matchText(m *config.Match) string {
 		}
 		parts = append(parts, "from "+strings.Join(sources, "|"))
 	}
+	if len(m.Identities) > 0 {
+		parts = append(parts, "client "+strings.Join(m.Identities, "|"))
+	}
 	return strings.Join(parts, ", ")
 }
 

@@ -253,6 +253,7 @@ func (i *instance) reload(read func() (*config.Config, error)) {
 	}
 	if err == nil {
 		log.Info("configuration is in force", slog.String("version", cfg.Version))
+		i.warn(cfg)
 		return
 	}
 	i.refused.Add(1)
@@ -263,6 +264,13 @@ func (i *instance) reload(read func() (*config.Config, error)) {
 	}
 	for _, p := range problems {
 		log.Error("configuration refused, nothing has changed", slog.String("problem", p.Error()))
+	}
+}
+
+// warn says what is in force and probably not meant.
+func (i *instance) warn(cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		i.options.log.Warn("look at the configuration", slog.String("warning", w.Error()))
 	}
 }
 

@@ -82,8 +82,11 @@ SIGTERM and SIGINT let requests and copies finish, a second one ends at once.`,
 	f.SortFlags = false
 	f.StringVarP(&opts.file, "config", "c", "", "configuration `file`")
 	f.StringVar(&opts.quick.Listen, "listen", "", "`address` where clients connect")
+	f.StringVar(&opts.quick.TLSCert, "tls-cert", "", "clients speak TLS: PEM `file` of the certificate")
+	f.StringVar(&opts.quick.TLSKey, "tls-key", "", "PEM `file` of its key")
 	f.StringVar(&opts.quick.Primary, "primary", "", "`URL` whose answers clients get")
 	f.StringArrayVar(&opts.quick.Shadows, "shadow", nil, "`URL` that gets copies; may be repeated")
+	f.StringVar(&opts.quick.CA, "backend-ca", "", "PEM `file` of who is trusted for https:// backends; empty = the system's")
 	f.Float64Var(&percent, "percent", percent, "share of requests that is copied")
 	f.BoolVar(&opts.quick.ShadowWrites, "shadow-writes", false, "copy requests that write too")
 	f.StringVar(&opts.quick.Admin, "admin", "", "`address` of health, metrics and status; empty = off")
@@ -104,7 +107,7 @@ func addServeFlags(cmd *cobra.Command, o *serveFlags) {
 }
 
 // inFile are the flags that a file says better.
-var inFile = []string{"listen", "primary", "shadow", "percent", "shadow-writes", "admin", "admin-token", "access-log", "workers"}
+var inFile = []string{"listen", "tls-cert", "tls-key", "primary", "shadow", "backend-ca", "percent", "shadow-writes", "admin", "admin-token", "access-log", "workers"}
 
 func (o *runOptions) check(cmd *cobra.Command) error {
 	if _, err := o.serve.options(o.streams); err != nil {
@@ -155,7 +158,7 @@ func runRun(ctx context.Context, opts *runOptions) error {
 		defer signal.Stop(c)
 		signals = c
 	}
-	file := &configFile{path: opts.file}
+	file := &source{path: opts.file, quick: opts.quick}
 	cfg, err := opts.config(file)
 	if err != nil {
 		return err
@@ -170,6 +173,7 @@ func runRun(ctx context.Context, opts *runOptions) error {
 		return err
 	}
 	opts.announce(i)
+	i.warn(cfg)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := opts.serveUntilTold(ctx, i, file, signals); err != nil {
@@ -178,15 +182,12 @@ func runRun(ctx context.Context, opts *runOptions) error {
 	return end(i, signals)
 }
 
-func (o *runOptions) config(file *configFile) (*config.Config, error) {
-	if o.file != "" {
-		return file.load()
-	}
-	cfg, err := config.Quick(o.quick)
-	if err != nil {
+func (o *runOptions) config(file *source) (*config.Config, error) {
+	cfg, err := file.load()
+	if err != nil && o.file == "" {
 		return nil, &usageError{err}
 	}
-	return cfg, nil
+	return cfg, err
 }
 
 // makeRoom lets as many threads run Go code as there are event loops, and one
@@ -201,16 +202,24 @@ func makeRoom(workers int) {
 
 // serveUntilTold waits for: a signal, a change of the file, the end of ctx,
 // another instance that takes over.
-func (o *runOptions) serveUntilTold(ctx context.Context, i *instance, file *configFile, signals <-chan os.Signal) error {
+func (o *runOptions) serveUntilTold(ctx context.Context, i *instance, file *source, signals <-chan os.Signal) error {
 	var changes <-chan struct{}
-	if o.file != "" {
-		var err error
-		if changes, err = watchFolders(ctx, o.file); err != nil {
+	follow := func() {}
+	if names := file.files(); len(names) > 0 {
+		w, err := watchFiles(ctx, names...)
+		if err != nil {
 			i.options.log.Warn("changes of the configuration are seen on SIGHUP only", slog.Any("error", err))
+		} else {
+			changes = w.C
+			follow = func() { _ = w.follow(file.files()) } // what cannot be watched is read on SIGHUP
 		}
-		if file.changed() { // after it was read, and before it was watched
-			i.reload(file.load)
-		}
+	}
+	reload := func() {
+		i.reload(file.load)
+		follow()
+	}
+	if file.changed() { // after it was read, and before it was watched
+		reload()
 	}
 	for {
 		select {
@@ -220,7 +229,7 @@ func (o *runOptions) serveUntilTold(ctx context.Context, i *instance, file *conf
 			return nil // the proxy has said so
 		case <-changes:
 			if file.changed() {
-				i.reload(file.load)
+				reload()
 			}
 		case s := <-signals:
 			if s != syscall.SIGHUP {
@@ -228,8 +237,8 @@ func (o *runOptions) serveUntilTold(ctx context.Context, i *instance, file *conf
 				return nil
 			}
 			i.reopen()
-			if o.file != "" {
-				i.reload(file.load)
+			if len(file.files()) > 0 {
+				reload()
 			}
 		}
 	}
@@ -266,7 +275,7 @@ func (o *runOptions) announce(i *instance) {
 	var b strings.Builder
 	fmt.Fprintln(&b, serverLine(i.Snapshot()))
 	for _, l := range cfg.Listeners {
-		fmt.Fprintf(&b, "  %-9s http://%s\n", l.Name, addrs[l.Name])
+		fmt.Fprintf(&b, "  %-9s %s://%s\n", l.Name, strings.ToLower(l.Protocol), addrs[l.Name])
 	}
 	if url := i.adminURL(); url != "" {
 		fmt.Fprintf(&b, "  %-9s %s\n", "admin", url)

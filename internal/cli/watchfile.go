@@ -3,9 +3,12 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -17,69 +20,141 @@ import (
 // editors write in several steps.
 const settle = 150 * time.Millisecond
 
-// configFile reads a configuration and knows whether it has changed.
-type configFile struct {
-	path string
-	last []byte // content that was read last
+// source is where a configuration comes from, a file or the flags of the quick
+// start, and knows whether that, or a file it names, has changed.
+type source struct {
+	path  string // empty with flags
+	quick config.QuickOptions
+	last  []byte   // content of path that was read last
+	names []string // certificates and the like, of the last that was good
+	sum   [sha256.Size]byte
 }
 
-// load reads the file, whatever it holds.
-func (f *configFile) load() (*config.Config, error) {
+// load reads the configuration, whatever it holds.
+func (f *source) load() (*config.Config, error) {
+	if f.path == "" {
+		return f.note(config.Quick(f.quick))
+	}
 	data, err := os.ReadFile(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	f.last = data
-	return config.Parse(f.path, data)
+	return f.note(config.Parse(f.path, data))
 }
 
-// changed says whether the file holds something else than was read last. A
-// file that cannot be read has not changed: it may be back in a moment.
-func (f *configFile) changed() bool {
-	data, err := os.ReadFile(f.path)
-	return err == nil && !bytes.Equal(data, f.last)
+func (f *source) note(cfg *config.Config, err error) (*config.Config, error) {
+	if err == nil {
+		f.names = cfg.Files()
+	}
+	f.sum, _ = digest(f.names)
+	return cfg, err
 }
 
-// watchFolders signals on the channel it returns when something has happened in
-// the folder of path, or in the folder that a symbolic link at path leads to,
-// and nothing more has for a while. It watches folders and not the file because
-// editors and Kubernetes replace files: a ConfigMap is a link to a link that is
-// swapped. It ends, and closes the channel, when ctx does.
-func watchFolders(ctx context.Context, path string) (<-chan struct{}, error) {
+// digest is of what the files hold, if all can be read.
+func digest(names []string) (sum [sha256.Size]byte, ok bool) {
+	h := sha256.New()
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return sum, false
+		}
+		fmt.Fprintf(h, "%d\n", len(data))
+		_, _ = h.Write(data) // it never fails
+	}
+	h.Sum(sum[:0])
+	return sum, true
+}
+
+// files are those to watch.
+func (f *source) files() []string {
+	if f.path == "" {
+		return f.names
+	}
+	return append([]string{f.path}, f.names...)
+}
+
+// changed says whether the files hold something else than was read last. A
+// configuration that cannot be read has not changed: it may be back in a moment.
+func (f *source) changed() bool {
+	if f.path != "" {
+		if data, err := os.ReadFile(f.path); err == nil && !bytes.Equal(data, f.last) {
+			return true
+		}
+	}
+	sum, ok := digest(f.names)
+	return ok && sum != f.sum
+}
+
+// watcher signals on C when something has happened in the folders of files, or in
+// those that symbolic links at their paths lead to, and nothing more has for a
+// while. It watches folders and not the files because editors and Kubernetes
+// replace files: a ConfigMap is a link to a link that is swapped.
+type watcher struct {
+	C <-chan struct{} // closed at the end
+
+	notify *fsnotify.Watcher
+	mu     sync.Mutex
+	paths  []string
+}
+
+// watchFiles begins to watch files, until ctx ends.
+func watchFiles(ctx context.Context, paths ...string) (*watcher, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
-		return nil, fmt.Errorf("watch %s: %w", path, err)
+		return nil, fmt.Errorf("watch files: %w", err)
 	}
-	if err := w.Add(filepath.Dir(path)); err != nil {
-		w.Close()
-		return nil, fmt.Errorf("watch the folder of %s: %w", path, err)
-	}
-	followLink(w, path)
 	signal := make(chan struct{}, 1)
-	go func() {
-		defer close(signal)
-		defer w.Close()
-		quiet := time.NewTimer(settle)
-		quiet.Stop()
-		for {
+	files := &watcher{C: signal, notify: w}
+	if err := files.follow(paths); err != nil {
+		w.Close()
+		return nil, err
+	}
+	go files.run(ctx, signal)
+	return files, nil
+}
+
+// follow has these files watched too. What can be watched is, also on an error.
+func (w *watcher) follow(paths []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paths = paths
+	var errs []error
+	for _, path := range paths {
+		if err := w.notify.Add(filepath.Dir(path)); err != nil {
+			errs = append(errs, fmt.Errorf("watch the folder of %s: %w", path, err))
+		}
+		followLink(w.notify, path)
+	}
+	return errors.Join(errs...)
+}
+
+func (w *watcher) run(ctx context.Context, signal chan<- struct{}) {
+	defer close(signal)
+	defer w.notify.Close()
+	quiet := time.NewTimer(settle)
+	quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.notify.Events:
+			quiet.Reset(settle)
+		case err := <-w.notify.Errors:
+			_ = err // whatever it is, events were lost: look at the files
+			quiet.Reset(settle)
+		case <-quiet.C:
+			w.mu.Lock()
+			for _, path := range w.paths {
+				followLink(w.notify, path)
+			}
+			w.mu.Unlock()
 			select {
-			case <-ctx.Done():
-				return
-			case <-w.Events:
-				quiet.Reset(settle)
-			case err := <-w.Errors:
-				_ = err // whatever it is, events were lost: look at the file
-				quiet.Reset(settle)
-			case <-quiet.C:
-				followLink(w, path)
-				select {
-				case signal <- struct{}{}:
-				default:
-				}
+			case signal <- struct{}{}:
+			default:
 			}
 		}
-	}()
-	return signal, nil
+	}
 }
 
 // followLink watches where path leads to now. Folders of former targets go

@@ -74,18 +74,18 @@ func TestEveryWayToChangeAFileIsSeen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			f := &configFile{path: tt.prepare(t, dir)}
+			f := &source{path: tt.prepare(t, dir)}
 			_, _ = f.load() // it is no configuration; what counts is that it was read
-			changes, err := watchFolders(t.Context(), f.path)
+			changes, err := watchFiles(t.Context(), f.path)
 			must(t, err)
 			if f.changed() {
 				t.Fatal("a file that nobody touched has changed")
 			}
 			tt.change(t, dir)
 			for !f.changed() {
-				awaitChange(t, changes)
+				awaitChange(t, changes.C)
 			}
-			awaitChange(t, changes)
+			awaitChange(t, changes.C)
 			if string(f.last) != "old" {
 				t.Errorf("looking for a change took %q for read", f.last)
 			}
@@ -113,20 +113,20 @@ func TestALinkThatIsTurnedIsFollowed(t *testing.T) {
 	write(t, dir+"/two/c.yaml", "2")
 	must(t, os.MkdirAll(dir+"/etc", 0o700))
 	must(t, os.Symlink(dir+"/one/c.yaml", dir+"/etc/c.yaml"))
-	changes, err := watchFolders(t.Context(), dir+"/etc/c.yaml")
+	changes, err := watchFiles(t.Context(), dir+"/etc/c.yaml")
 	must(t, err)
 	must(t, os.Symlink(dir+"/two/c.yaml", dir+"/etc/c.new"))
 	must(t, os.Rename(dir+"/etc/c.new", dir+"/etc/c.yaml"))
-	awaitChange(t, changes)
+	awaitChange(t, changes.C)
 	write(t, dir+"/two/c.yaml", "22")
-	awaitChange(t, changes)
+	awaitChange(t, changes.C)
 }
 
 func TestAFileThatIsGoneHasNotChanged(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	write(t, path, "old")
-	f := &configFile{path: path}
+	f := &source{path: path}
 	_, _ = f.load()
 	must(t, os.Remove(path))
 	if f.changed() {
@@ -137,17 +137,17 @@ func TestAFileThatIsGoneHasNotChanged(t *testing.T) {
 func TestWatchingEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	changes, err := watchFolders(ctx, filepath.Join(t.TempDir(), "c.yaml"))
+	changes, err := watchFiles(ctx, filepath.Join(t.TempDir(), "c.yaml"))
 	must(t, err)
 	cancel()
-	for range changes {
+	for range changes.C {
 		t.Error("a change of nothing")
 	}
 }
 
 func TestAFolderThatIsNotThereCannotBeWatched(t *testing.T) {
 	t.Parallel()
-	if _, err := watchFolders(t.Context(), filepath.Join(t.TempDir(), "no", "c.yaml")); err == nil {
+	if _, err := watchFiles(t.Context(), filepath.Join(t.TempDir(), "no", "c.yaml")); err == nil {
 		t.Error("a missing folder is watched")
 	}
 }

@@ -51,11 +51,13 @@ func checkEndpoint(address string) *textError {
 // checkURL says how to write a URL as an endpoint.
 func checkURL(address, scheme string) *textError {
 	switch scheme {
-	case "https":
-		return textErrorf("use the backend's http port", "TLS to backends is not supported yet")
-	case "http":
+	case "http", "https":
 		if u, err := url.Parse(address); err == nil && u.Host != "" {
-			return textErrorf("did you mean "+hostPort(u)+"?", "must be host:port, is a URL")
+			hint := "did you mean " + hostPort(u) + "?"
+			if scheme == "https" {
+				hint = "did you mean " + hostPort(u) + ", and tls: {} of the backend?"
+			}
+			return textErrorf(hint, "must be host:port, is a URL")
 		}
 	}
 	return textErrorf("write it like 127.0.0.1:9000", "must be host:port, is %q", abridged(address))
@@ -64,7 +66,10 @@ func checkURL(address, scheme string) *textError {
 // hostPort is a URL's host with the port written out.
 func hostPort(u *url.URL) string {
 	port := u.Port()
-	if port == "" {
+	switch {
+	case port == "" && u.Scheme == "https":
+		port = "443"
+	case port == "":
 		port = "80"
 	}
 	return net.JoinHostPort(u.Hostname(), port)

@@ -26,31 +26,30 @@ type Config struct {
 	// of its canonical form, in which the admin token is redacted, so that
 	// another token alone is the same version. Set by Load, Parse and Quick.
 	Version string `yaml:"-"`
+
+	// Warnings are what is allowed and probably not meant. Set by Load, Parse and
+	// Quick.
+	Warnings Errors `yaml:"-"`
 }
 
 // Listener is a local address that accepts clients.
 type Listener struct {
 	Name          string         `yaml:"name"`
 	Address       string         `yaml:"address"`       // host:port
-	Protocol      string         `yaml:"protocol"`      // HTTP, TLS, TCP or UDP; default HTTP
-	TLS           *ListenerTLS   `yaml:"tls"`           // with TLS only
+	Protocol      string         `yaml:"protocol"`      // HTTP, HTTPS, TLS, TCP or UDP; default HTTP
+	TLS           *ListenerTLS   `yaml:"tls"`           // with HTTPS and TLS only
 	ProxyProtocol *ProxyProtocol `yaml:"proxyProtocol"` // not with UDP; nil = off
 	Sessions      int            `yaml:"sessions"`      // with UDP only: clients at once; default 10000
 }
-
-// ListenerTLS says what a listener does with TLS.
-type ListenerTLS struct {
-	Mode string `yaml:"mode"` // Passthrough: it stays encrypted, and only the name of the server is read
-}
-
-// TLSPassthrough is the mode of a listener that leaves TLS to the backends.
-const TLSPassthrough = "Passthrough"
 
 // ProxyProtocol says who tells of clients by PROXY protocol, version 1 or 2.
 // Others are taken for clients, whatever they send.
 type ProxyProtocol struct {
 	Sources []netip.Prefix `yaml:"sources"` // peers that must
 }
+
+// Terminates says that the listener is the end of TLS.
+func (l *Listener) Terminates() bool { return l.TLS != nil && l.TLS.Mode == TLSTerminate }
 
 // Layer4 says that there are no messages on the listener, or none that can be
 // read: TLS that passes through, TCP and UDP.
@@ -83,12 +82,13 @@ type Rule struct {
 
 // Match is one condition on a request; every field that is set must hold.
 type Match struct {
-	Path    *PathMatch     `yaml:"path"`
-	Methods []string       `yaml:"methods"`
-	Headers []ValueMatch   `yaml:"headers"`
-	Query   []ValueMatch   `yaml:"query"`
-	Cookies []ValueMatch   `yaml:"cookies"`
-	Sources []netip.Prefix `yaml:"sources"` // the client's address, after TrustedProxies
+	Path       *PathMatch     `yaml:"path"`
+	Methods    []string       `yaml:"methods"`
+	Headers    []ValueMatch   `yaml:"headers"`
+	Query      []ValueMatch   `yaml:"query"`
+	Cookies    []ValueMatch   `yaml:"cookies"`
+	Sources    []netip.Prefix `yaml:"sources"`    // the client's address, after TrustedProxies
+	Identities []string       `yaml:"identities"` // names in the client's certificate, exact or with * at the end
 }
 
 // PathMatchType is how a path is compared.
@@ -321,14 +321,15 @@ const (
 
 // Backend is a named set of endpoints and how to reach them.
 type Backend struct {
-	Name           string   `yaml:"name"`
-	Endpoints      []string `yaml:"endpoints"`      // host:port
-	Protocol       Protocol `yaml:"protocol"`       // default AUTO
-	Balance        Balance  `yaml:"balance"`        // default RoundRobin
-	ConnectTimeout Timeout  `yaml:"connectTimeout"` // default 5s
-	IdleTimeout    Timeout  `yaml:"idleTimeout"`    // of a pooled connection; default 50s
-	ProxyProtocol  string   `yaml:"proxyProtocol"`  // v1 or v2: tell of the client first; empty = off
-	Health         Health   `yaml:"health"`
+	Name           string      `yaml:"name"`
+	Endpoints      []string    `yaml:"endpoints"`      // host:port
+	Protocol       Protocol    `yaml:"protocol"`       // default AUTO
+	Balance        Balance     `yaml:"balance"`        // default RoundRobin
+	ConnectTimeout Timeout     `yaml:"connectTimeout"` // default 5s
+	IdleTimeout    Timeout     `yaml:"idleTimeout"`    // of a pooled connection; default 50s
+	TLS            *BackendTLS `yaml:"tls"`            // nil = in the clear
+	ProxyProtocol  string      `yaml:"proxyProtocol"`  // v1 or v2: tell of the client first; empty = off
+	Health         Health      `yaml:"health"`
 }
 
 // Health is passive: an endpoint that fails is ejected and probed back.

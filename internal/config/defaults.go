@@ -33,6 +33,9 @@ func setDefaults(c *Config) {
 		if l.Protocol == "UDP" {
 			or(&l.Sessions, defaultSessions)
 		}
+		if l.TLS != nil {
+			setTLSDefaults(l)
+		}
 	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
@@ -65,6 +68,21 @@ func setDefaults(c *Config) {
 	or(&c.Copies.Memory, defaultTotalMemory)
 	or(&c.Shutdown.Drain, Timeout(30*time.Second))
 	or(&c.Shutdown.Copies, Timeout(5*time.Second))
+}
+
+func setTLSDefaults(l *Listener) {
+	t := l.TLS
+	if l.Protocol == "HTTPS" {
+		or(&t.Mode, TLSTerminate)
+	}
+	if t.Mode != TLSTerminate {
+		return
+	}
+	or(&t.ClientAuth, ClientAuthNone)
+	or(&t.MinVersion, "1.2")
+	if len(t.ALPN) == 0 && l.Protocol == "HTTPS" {
+		t.ALPN = []string{"h2", "http/1.1"}
+	}
 }
 
 func setRuleDefaults(r *Rule) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/understudy-proxy/understudy/test/certs"
 )
 
 // reference is the document that describes every field.
@@ -15,8 +17,9 @@ const reference = "../../docs/configuration.md"
 // documented says which heading of the reference describes a value, and shows
 // one in which every default is set.
 func documented(t *testing.T) map[string]any {
+	leaf := certs.New(t).Leaf(t, "a")
 	c := parse(t, `
-listeners: [{name: web, address: "127.0.0.1:8080"}, {name: edge, address: "127.0.0.1:8443", protocol: TLS, tls: {mode: Passthrough}, proxyProtocol: {sources: ["10.0.0.0/8"]}}]
+listeners: [{name: web, address: "127.0.0.1:8080"}, {name: edge, address: "127.0.0.1:8443", protocol: TLS, tls: {mode: Passthrough}, proxyProtocol: {sources: ["10.0.0.0/8"]}}, {name: safe, address: "127.0.0.1:8444", protocol: HTTPS, tls: {certificates: [{cert: `+leaf.Cert+`, key: `+leaf.Key+`}]}}]
 routes:
   - name: shop
     rules:
@@ -28,7 +31,7 @@ routes:
           - {backend: v1, key: {source: true}}
           - {backend: v1, name: third, fraction: {numerator: 1}}
       - redirect: {hostname: a, path: {replaceFullPath: /}}
-backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}]
+backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}, {name: v2, endpoints: ["127.0.0.1:9001"], tls: {}}]
 `)
 	r := c.Routes[0].Rules[0]
 	m, redirect := r.Mirrors[0], c.Routes[0].Rules[1].Redirect
@@ -39,7 +42,7 @@ backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}]
 		"Timeouts": r.Timeouts, "Backend reference": r.Backends[0], "Mirror": m, "Fraction": *r.Mirrors[1].Fraction, "Key": *m.Key,
 		"Body": m.Body, "Back-off": m.Backoff, "Limits": m.Limits, "Backend": c.Backends[0], "Health": c.Backends[0].Health,
 		"Admin": c.Admin, "Access log": c.AccessLog, "Client": c.Client, "Trusted proxies": c.TrustedProxies, "Copies": c.Copies,
-		"Shutdown": c.Shutdown, "Listener TLS": *c.Listeners[1].TLS, "PROXY protocol": *c.Listeners[1].ProxyProtocol,
+		"Shutdown": c.Shutdown, "Listener TLS": *c.Listeners[2].TLS, "Certificate": c.Listeners[2].TLS.Certificates[0], "Backend TLS": *c.Backends[1].TLS, "PROXY protocol": *c.Listeners[1].ProxyProtocol,
 	}
 }
 
@@ -99,7 +102,7 @@ func checkDefault(t *testing.T, heading, field, documented string, v reflect.Val
 	t.Helper()
 	set := []string{
 		"name", "Mirror backend", "endpoints", "address", "value", "hostname", "source", "numerator", "path", "set",
-		"mode", "sources", "replaceFullPath", "headers", "key", "fraction", "matches", "rules", "backends", "listeners", "routes", "mirrors", "redirect", "rewrite",
+		"sources", "certificates", "Certificate cert", "Certificate key", "tls", "replaceFullPath", "headers", "key", "fraction", "matches", "rules", "backends", "listeners", "routes", "mirrors", "redirect", "rewrite",
 	}
 	section := v.Kind() == reflect.Struct && v.Type() != hostPolicyType
 	if slices.Contains(set, field) || slices.Contains(set, heading+" "+field) || section {

@@ -50,6 +50,10 @@ func Parse(name string, data []byte) (*Config, error) {
 	for i := range errs {
 		errs[i].File = name
 	}
+	c.Warnings = located(c.Warnings, root, failed)
+	for i := range c.Warnings {
+		c.Warnings[i].File = name
+	}
 	if err := errs.err(); err != nil {
 		return nil, err
 	}

@@ -7,13 +7,16 @@ import (
 )
 
 // QuickOptions is the quick start: what the flags of "understudy run" say
-// instead of a file. Addresses are http://host:port or host:port; a URL's port
-// defaults to 80.
+// instead of a file. Addresses are http://host:port, https://host:port or
+// host:port; a URL's port defaults to 80 or 443.
 type QuickOptions struct {
 	Listen  string   // where clients connect
+	TLSCert string   // PEM file: clients speak TLS, and get this certificate; empty = no TLS
+	TLSKey  string   // PEM file: its key
 	Primary string   // whose answers they get
 	Shadow  string   // who gets copies; empty = no mirror
 	Shadows []string // more shadows
+	CA      string   // PEM file: who is trusted for https:// backends; empty = the system's
 
 	Percent      *float64 // share of requests that is copied, to every shadow; nil = 100
 	ShadowWrites bool     // copy requests with unsafe methods too
@@ -31,10 +34,14 @@ func Quick(o QuickOptions) (*Config, error) {
 	var errs Errors
 	c := &Config{
 		Listeners: []Listener{{Name: "web", Address: o.Listen}},
-		Backends:  []Backend{{Name: "primary", Endpoints: quickEndpoint(&errs, "--primary", o.Primary)}},
+		Backends:  []Backend{quickBackend(&errs, o, "--primary", "primary", o.Primary)},
 		Admin:     Admin{Address: o.Admin, Token: o.AdminToken},
 		AccessLog: AccessLog{Path: o.AccessLog},
 		Workers:   o.Workers,
+	}
+	if o.TLSCert != "" || o.TLSKey != "" {
+		c.Listeners[0].Protocol = "HTTPS"
+		c.Listeners[0].TLS = &ListenerTLS{Certificates: []Certificate{{Cert: o.TLSCert, Key: o.TLSKey}}}
 	}
 	rule := Rule{Backends: []BackendRef{{Name: "primary"}}}
 	shadows := o.Shadows
@@ -46,7 +53,7 @@ func Quick(o QuickOptions) (*Config, error) {
 		if i > 0 {
 			name = fmt.Sprintf("shadow-%d", i+1)
 		}
-		c.Backends = append(c.Backends, Backend{Name: name, Endpoints: quickEndpoint(&errs, "--shadow", shadow)})
+		c.Backends = append(c.Backends, quickBackend(&errs, o, "--shadow", name, shadow))
 		rule.Mirrors = append(rule.Mirrors, quickMirror(o, name))
 	}
 	c.Routes = []Route{{Name: "default", Rules: []Rule{rule}}}
@@ -69,17 +76,22 @@ func quickMirror(o QuickOptions, backend string) Mirror {
 	return m
 }
 
-// quickEndpoint reads the address of one backend. It always returns one
-// endpoint, so that a problem is reported once.
-func quickEndpoint(errs *Errors, flag, address string) []string {
+// quickBackend reads the address of one backend. It always has one endpoint, so
+// that a problem is reported once.
+func quickBackend(errs *Errors, o QuickOptions, flag, name, address string) Backend {
 	endpoint, err := endpointOf(address)
 	if err != nil {
 		*errs = append(*errs, FieldError{Path: flag, Message: err.message, Hint: err.hint})
 	}
-	return []string{endpoint}
+	b := Backend{Name: name, Endpoints: []string{endpoint}}
+	if strings.HasPrefix(address, "https://") {
+		b.TLS = &BackendTLS{CA: o.CA}
+	}
+	return b
 }
 
-// endpointOf is the host:port of http://host[:port] or host:port.
+// endpointOf is the host:port of http://host[:port], https://host[:port] or
+// host:port.
 func endpointOf(address string) (string, *textError) {
 	if address == "" {
 		return "", textErrorf("give it an address like http://127.0.0.1:9000", "is missing")
@@ -91,9 +103,7 @@ func endpointOf(address string) (string, *textError) {
 	switch {
 	case err != nil:
 		return "", textErrorf("write it like http://127.0.0.1:9000", "%q is not a URL", abridged(address))
-	case u.Scheme == "https":
-		return "", checkURL(address, u.Scheme)
-	case u.Scheme != "http":
+	case u.Scheme != "http" && u.Scheme != "https":
 		return "", textErrorf("write it like http://127.0.0.1:9000", "%s is not a protocol of a backend", u.Scheme)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Path != "" && u.Path != "/":
 		return "", textErrorf("leave the rest out; a file can rewrite paths", "%q is more than a host and a port", abridged(address))
@@ -104,7 +114,10 @@ func endpointOf(address string) (string, *textError) {
 
 // flags says which flag sets a field of the quick start's Config.
 var flags = []struct{ path, flag string }{
+	{"listeners[0].tls.certificates[0].cert", "--tls-cert"},
+	{"listeners[0].tls.certificates[0].key", "--tls-key"},
 	{"listeners[0]", "--listen"},
+	{"backends[0].tls.ca", "--backend-ca"},
 	{"backends[0]", "--primary"},
 	{"backends[", "--shadow"},
 	{"routes[0].rules[0].mirrors", "--percent"},

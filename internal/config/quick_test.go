@@ -75,7 +75,9 @@ func TestQuickNamesFlags(t *testing.T) {
 	}{
 		{"nothing", QuickOptions{}, "--primary: is missing (give it an address like http://127.0.0.1:9000)\n--listen: is missing (write it like 127.0.0.1:8080, or :8080 for all interfaces)"},
 		{"listen without a port", good(func(o *QuickOptions) { o.Listen = "8080" }), `--listen: must be host:port, is "8080" (write it like 127.0.0.1:8080, or :8080 for all interfaces)`},
-		{"https", good(func(o *QuickOptions) { o.Primary = "https://shop.example.com" }), "--primary: TLS to backends is not supported yet (use the backend's http port)"},
+		{"certificate missing", good(func(o *QuickOptions) { o.TLSCert, o.TLSKey = "no.crt", "no.key" }), "--tls-cert: no.crt: no such file or directory (relative names begin where understudy was started)\n--tls-key: no.key: no such file or directory (relative names begin where understudy was started)"},
+		{"key missing", good(func(o *QuickOptions) { o.TLSCert = "/dev/null" }), "--tls-cert: /dev/null: is not a PEM file (relative names begin where understudy was started)\n--tls-key: is missing (name a PEM file)"},
+		{"authority missing", good(func(o *QuickOptions) { o.Primary, o.CA = "https://a", "no.pem" }), "--backend-ca: no.pem: no such file or directory (relative names begin where understudy was started)"},
 		{"other protocol", good(func(o *QuickOptions) { o.Primary = "ftp://a:1" }), "--primary: ftp is not a protocol of a backend (write it like http://127.0.0.1:9000)"},
 		{"path", good(func(o *QuickOptions) { o.Shadow = "http://a:1/api" }), `--shadow: "http://a:1/api" is more than a host and a port (leave the rest out; a file can rewrite paths)`},
 		{"user", good(func(o *QuickOptions) { o.Shadow = "http://me@a:1" }), `--shadow: "http://me@a:1" is more than a host and a port (leave the rest out; a file can rewrite paths)`},

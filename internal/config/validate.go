@@ -75,12 +75,10 @@ func (v *validator) validateListeners() {
 
 func (v *validator) validateProtocol(p *place, l *Listener) {
 	switch l.Protocol {
-	case "HTTP", "TLS", "TCP", "UDP":
+	case "HTTP", "HTTPS", "TLS", "TCP", "UDP":
 		v.validateTransport(p, l)
-	case "HTTPS":
-		v.fail(p.field("protocol"), "use HTTP", "%s is not supported yet", l.Protocol)
 	default:
-		v.fail(p.field("protocol"), suggest(l.Protocol, []string{"HTTP", "TLS", "TCP", "UDP"}), "%q is not a protocol", l.Protocol)
+		v.fail(p.field("protocol"), suggest(l.Protocol, []string{"HTTP", "HTTPS", "TLS", "TCP", "UDP"}), "%q is not a protocol", l.Protocol)
 	}
 }
 
@@ -104,6 +102,9 @@ func (v *validator) validateBackends() {
 		oneOf(v, p.field("balance"), b.Balance, RoundRobin, LeastRequest)
 		if b.ProxyProtocol != "" {
 			oneOf(v, p.field("proxyProtocol"), b.ProxyProtocol, "v1", "v2")
+		}
+		if b.TLS != nil {
+			v.backendTLS(p.field("tls"), b.TLS)
 		}
 		health := p.field("health")
 		if b.Health.Failures < -1 {

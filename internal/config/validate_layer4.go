@@ -10,15 +10,25 @@ import (
 func (v *validator) validateTransport(p *place, l *Listener) {
 	tls := p.field("tls")
 	switch {
+	case l.Protocol == "HTTPS" && l.TLS == nil:
+		v.fail(tls, "write tls: {certificates: [{cert: shop.crt, key: shop.key}]}", "is missing")
+	case l.Protocol == "HTTPS":
+		v.terminating(tls, l)
 	case l.Protocol != "TLS" && l.TLS != nil:
-		v.fail(tls, "use protocol: TLS, or remove it", "has no effect with %s", l.Protocol)
+		v.fail(tls, "use protocol: HTTPS or TLS, or remove it", "has no effect with %s", l.Protocol)
 	case l.Protocol != "TLS":
 	case l.TLS == nil:
 		v.fail(tls, "write tls: {mode: Passthrough}", "is missing")
-	case l.TLS.Mode == "Terminate":
-		v.fail(tls.field("mode"), "use Passthrough", "Terminate is not supported yet")
+	case l.TLS.Mode == "":
+		v.fail(tls.field("mode"), "write Passthrough, or Terminate", "is missing")
+	case l.TLS.Mode == TLSTerminate:
+		v.terminating(tls, l)
 	default:
-		oneOf(v, tls.field("mode"), l.TLS.Mode, TLSPassthrough)
+		oneOf(v, tls.field("mode"), l.TLS.Mode, TLSPassthrough, TLSTerminate)
+		v.meaningless(tls, "Passthrough", map[string]bool{
+			"certificates": len(l.TLS.Certificates) > 0, "clientAuth": l.TLS.ClientAuth != "", "clientCA": l.TLS.ClientCA != "",
+			"minVersion": l.TLS.MinVersion != "", "cipherSuites": len(l.TLS.CipherSuites) > 0, "alpn": len(l.TLS.ALPN) > 0,
+		}, "it is the backend that speaks TLS")
 	}
 	proxy := p.field("proxyProtocol")
 	switch {
@@ -103,8 +113,9 @@ func (v *validator) validateLayer4(p *place, r *Rule, protocol string) {
 func (v *validator) validateSources(p *place, m *Match, protocol string) {
 	v.meaningless(p, protocol, map[string]bool{
 		"path": m.Path != nil, "methods": len(m.Methods) > 0, "headers": len(m.Headers) > 0,
-		"query": len(m.Query) > 0, "cookies": len(m.Cookies) > 0,
+		"query": len(m.Query) > 0, "cookies": len(m.Cookies) > 0, "identities": len(m.Identities) > 0 && protocol != "TLS",
 	}, "only sources can be matched")
+	v.validateIdentities(p.field("identities"), m.Identities)
 }
 
 // plainBackend refuses a backend that must be told of clients, for datagrams.

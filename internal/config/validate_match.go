@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,24 @@ func (v *validator) validateMatch(p *place, m *Match) {
 	v.validateValues(p.field("headers"), m.Headers, isToken)
 	v.validateValues(p.field("query"), m.Query, func(name string) bool { return name != "" })
 	v.validateValues(p.field("cookies"), m.Cookies, isToken)
+	v.validateIdentities(p.field("identities"), m.Identities)
+}
+
+func (v *validator) validateIdentities(list *place, identities []string) {
+	asks := func(l Listener) bool {
+		return l.TLS != nil && l.TLS.ClientAuth != "" && l.TLS.ClientAuth != ClientAuthNone
+	}
+	if len(identities) > 0 && !v.failed.at["listeners"] && !slices.ContainsFunc(v.config.Listeners, asks) {
+		v.fail(list, "write clientAuth and clientCA under the tls of a listener", "can never hold: no listener asks clients for certificates")
+	}
+	for i, identity := range identities {
+		switch star := strings.IndexByte(identity, '*'); {
+		case identity == "" || identity == "*":
+			v.fail(list.at(i), "write it like spiffe://example.org/*, or remove the match", "%q is not the name of a client", identity)
+		case star >= 0 && star < len(identity)-1:
+			v.fail(list.at(i), "write it like spiffe://example.org/*", "may have * at its end only, is %q", abridged(identity))
+		}
+	}
 }
 
 func (v *validator) validatePath(p *place, m *PathMatch) {

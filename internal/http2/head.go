@@ -35,8 +35,14 @@ const (
 	hasStatus
 )
 
+// keepFields is how many fields a head of the usual size has; the memory of
+// larger ones is not kept for the life of a connection.
+const keepFields = 128
+
 func (h *Head) reset() {
-	clear(h.Fields)
+	if clear(h.Fields); cap(h.Fields) > keepFields {
+		h.Fields = nil
+	}
 	*h = Head{Fields: h.Fields[:0], Length: -1, limit: h.limit}
 }
 

@@ -194,7 +194,9 @@ func (m *Machine) continuation(p []byte) *Error {
 	}
 	m.section = 0
 	err := m.fields(m.block)
-	m.block = m.block[:0]
+	if m.block = m.block[:0]; cap(m.block) > leastFrame {
+		m.block = nil // it was unusual
+	}
 	return err
 }
 

@@ -41,7 +41,9 @@ func (m *Machine) SendHead(s *Stream, f *Fields, end bool) {
 		block = block[n:]
 		kind, flags = frameContinuation, 0
 	}
-	m.sections = f.block[:0]
+	if m.sections = nil; cap(f.block) <= leastFrame {
+		m.sections = f.block[:0]
+	}
 	m.ended(s, end)
 }
 

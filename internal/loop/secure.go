@@ -16,6 +16,9 @@ const (
 
 	// goodbye is how long a closed connection may take to send what it holds.
 	goodbye = 30 * time.Second
+
+	// lastWords is how long the peer of a handshake that failed has to read why.
+	lastWords = time.Second
 )
 
 // Secured is called on the loop when a handshake has ended: with the state of
@@ -47,6 +50,7 @@ type layer struct {
 	want  Ready   // of the handler; Conn.want is what TLS wants of below
 	left  bool    // plaintext may be left that no event would tell of
 	said  bool    // this side has said goodbye
+	vain  bool    // the handshake failed
 	again Timer   // to deliver what is left
 	late  Timer   // for the handshake, then for the goodbye
 	out   []byte  // encrypted and not yet taken by below
@@ -110,6 +114,7 @@ func (s *layer) shaken(err error) {
 	}
 	s.flush() // the end of the handshake, or the alert that says why not
 	if err != nil {
+		s.vain = true
 		done(s.conn, nil, err)
 		return
 	}
@@ -125,6 +130,9 @@ func (s *layer) ready(r Ready) {
 		s.flush()
 	}
 	switch {
+	case s.conn.closed && s.vain:
+		s.hearOut(r)
+		return
 	case s.conn.closed:
 		if len(s.out) == 0 || r&Hangup != 0 {
 			s.bury(endClose)
@@ -164,6 +172,9 @@ func (s *layer) update() {
 	}
 	if s.conn.closed {
 		below = Writable
+	}
+	if s.conn.closed && s.vain {
+		below = Readable
 	}
 	if below != s.conn.want {
 		s.conn.want = below
@@ -305,6 +316,12 @@ func (s *layer) end(how ending) error {
 		s.bury(endClose)
 		return nil
 	}
+	if s.vain && how == endClose && !s.conn.loop.ended && s.below.end(endWrite) == nil {
+		s.conn.loop.leaving[s] = struct{}{}
+		s.conn.loop.Arm(&s.late, lastWords)
+		s.update()
+		return nil
+	}
 	if !s.said {
 		s.said = true
 		_ = s.tls.CloseWrite() // what it says goes into out
@@ -324,6 +341,20 @@ func (s *layer) end(how ending) error {
 	s.conn.loop.Arm(&s.late, goodbye)
 	s.update()
 	return nil
+}
+
+// hearOut throws away what the peer still sends that did not agree: closing with
+// bytes unread would be a reset, which could take the alert with it.
+func (s *layer) hearOut(r Ready) {
+	var waste [4 << 10]byte
+	for range 16 {
+		if _, err := s.below.recv(waste[:]); err != nil {
+			if !errors.Is(err, ErrAgain) || r&Hangup != 0 {
+				s.bury(endClose)
+			}
+			return
+		}
+	}
 }
 
 // bury ends what is below.

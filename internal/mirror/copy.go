@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math/rand/v2"
 	"slices"
@@ -76,7 +77,7 @@ func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
 	if last := len(d.free) - 1; last >= 0 {
 		c = d.free[last]
 		d.free = d.free[:last]
-		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out, Preface: c.call.Preface[:0]}, bare: c.bare, timer: c.timer}
+		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out, Preface: c.call.Preface[:0], Server: c.call.Server[:0]}, bare: c.bare, timer: c.timer}
 	} else {
 		c = &Copy{}
 		c.call.Out.Pool, c.bare.Pool = d.client.Pool, d.client.Pool
@@ -104,6 +105,7 @@ func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 	o.Marker = c.policy.marker
 	c.left = -1
 	c.setHost(r, o)
+	c.nameServer(r, o)
 	c.setTrace(r, o)
 	const bare = 0 // a length, because some servers want one with methods that may have a body
 	switch {
@@ -242,6 +244,19 @@ func (c *Copy) setHost(r *http1.Request, o *http1.Outgoing) {
 		return
 	}
 	o.Host = d.host
+}
+
+// nameServer has the connection ask by TLS for the host of the copy.
+func (c *Copy) nameServer(r *http1.Request, o *http1.Outgoing) {
+	host := o.Host
+	if host == nil {
+		host = r.Host()
+	}
+	if c.policy.Def.Host.Kind == config.HostBackend {
+		host = nil // it is the endpoint's
+	}
+	name, _ := http1.SplitPort(host)
+	c.call.Server = append(c.call.Server[:0], bytes.Trim(name, "[]")...)
 }
 
 // setTrace gives the copy a trace of its own, so that shadows do not distort

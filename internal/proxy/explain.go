@@ -24,9 +24,11 @@ type Explanation struct {
 }
 
 // Explain says what a server with cfg would do with a request whose head is
-// complete, from peer on the listener of that index. It runs what the request
+// complete, from peer, with these names in its certificate, on the listener of that
+// index. It runs what the request
 // path runs, without a server.
-func Explain(cfg *config.Config, listener int, peer netip.Addr, head []byte) (*Explanation, error) {
+func Explain(cfg *config.Config, listener int, peer netip.Addr, identities []string, head []byte) (*Explanation, error) {
+	a := &arrival{secure: cfg.Listeners[listener].Terminates(), identities: identities}
 	table, _ := route.Compile(cfg)
 	p := &plan{config: cfg, table: table}
 	h := &http1.Request{}
@@ -35,7 +37,7 @@ func Explain(cfg *config.Config, listener int, peer netip.Addr, head []byte) (*E
 		return &Explanation{Status: err.Status, Answer: err.Reason, Client: peer}, nil
 	}
 	e := &Explanation{}
-	m := &route.Request{Listener: listener, Host: h.Host(), Method: h.Method(), Path: h.Path(), Query: h.Query(), Headers: h}
+	m := &route.Request{Listener: listener, Host: h.Host(), Method: h.Method(), Path: h.Path(), Query: h.Query(), Headers: h, Identities: identities}
 	var trusted bool
 	m.Source, trusted = p.source(peer, h)
 	e.Client = m.Source
@@ -49,10 +51,10 @@ func Explain(cfg *config.Config, listener int, peer netip.Addr, head []byte) (*E
 		e.Status, e.Answer = 501, "CONNECT is not supported"
 		return e, nil
 	case e.Matched.Def.Redirect != nil:
-		e.Status, e.Answer = e.Matched.Def.Redirect.StatusCode, string(appendLocation(nil, e.Matched.Def.Redirect, m))
+		e.Status, e.Answer = e.Matched.Def.Redirect.StatusCode, string(appendLocation(nil, e.Matched.Def.Redirect, m, a.scheme()))
 		return e, nil
 	}
-	return e, e.forward(cfg, h, m, peer, trusted)
+	return e, e.forward(cfg, h, m, &client{arrival: *a, peer: peer, head: h}, trusted)
 }
 
 // ExplainConnection is [Explain] for a connection, or a session of UDP, without
@@ -77,10 +79,10 @@ func ExplainConnection(cfg *config.Config, listener int, peer netip.Addr, server
 }
 
 // forward explains the heads that the primary and the shadows get.
-func (e *Explanation) forward(cfg *config.Config, h *http1.Request, m *route.Request, peer netip.Addr, trusted bool) error {
+func (e *Explanation) forward(cfg *config.Config, h *http1.Request, m *route.Request, cl *client, trusted bool) error {
 	r := &request{
 		worker: &worker{},
-		client: &client{peer: peer, head: h},
+		client: cl,
 		rule:   &rule{Rule: e.Matched, edit: mirror.Edit(e.Matched.Def.RequestHeaders)},
 		expect: h.ExpectContinue(),
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -270,8 +271,7 @@ func abridge(s string) string {
 func TestASlowStreamHoldsUpNoOther(t *testing.T) {
 	drivers(t, func(t *testing.T, d loop.Driver) {
 		primary := versionedBackend(t, 2)
-		shadow := scripted(t) // accepts, and never reads
-		cfg := mirrored(primary.address(), shadow.address(), "            writes: copy\n            timeout: 300ms")
+		cfg := mirrored(primary.address(), greeting(t), "            writes: copy\n            timeout: 300ms")
 		cfg = strings.Replace(cfg, "{name: v2, ", "{name: v2, protocol: HTTP2, connectTimeout: 300ms, ", 1)
 		_, addr := serve(t, d, strings.Replace(cfg, "{name: v1, ", "{name: v1, protocol: HTTP2, ", 1))
 		client := speaking(t, 2)
@@ -284,13 +284,13 @@ func TestASlowStreamHoldsUpNoOther(t *testing.T) {
 			slow = append(slow, resp)
 		}
 		for range 100 {
-			resp, err := client.Post("http://"+addr+"/a", "text/plain", strings.NewReader("hello"))
+			resp, err := client.Post("http://"+addr+"/a", "text/plain", strings.NewReader(long))
 			if err != nil {
 				t.Fatal(err)
 			}
 			got, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if err != nil || string(got) != "POST got 5 bytes" {
+			if err != nil || string(got) != "POST got 65536 bytes" {
 				t.Fatalf("got %q, %v", got, err)
 			}
 		}
@@ -302,6 +302,36 @@ func TestASlowStreamHoldsUpNoOther(t *testing.T) {
 			}
 		}
 	})
+}
+
+// greeting is a server that says that it speaks HTTP/2, and reads nothing.
+func greeting(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conns = append(conns, c)
+			c.Write(framed(settingsFrame, 0, 0))
+		}
+	}()
+	t.Cleanup(func() {
+		ln.Close()
+		<-done
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+	return ln.Addr().String()
 }
 
 // A client that gives up one of its streams cuts that request and its copy.
@@ -343,11 +373,16 @@ func TestADrainingProxyLosesNoStream(t *testing.T) {
 	drivers(t, func(t *testing.T, d loop.Driver) {
 		release := make(chan struct{})
 		primary := backend(t, func(w http.ResponseWriter, r *http.Request) {
-			<-release
+			if r.URL.Path != "/first" {
+				<-release
+			}
 			io.WriteString(w, "done")
 		})
 		s, addr := serve(t, d, plain(primary.address(), ""))
 		client := speaking(t, 2)
+		if got := <-asked(t, client, "GET", "http://"+addr+"/first", ""); got != 200 {
+			t.Fatalf("got %d", got) // so that there is a connection for the others
+		}
 		const n = 20
 		answers := make(chan string, n)
 		for range n {
@@ -385,6 +420,29 @@ func TestADrainingProxyLosesNoStream(t *testing.T) {
 		}
 		if err := <-drained; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A primary that allows few streams at once gets all requests, one after the
+// other, or on further connections.
+func TestPrimaryThatAllowsFewStreams(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+		primary.Config.Protocols = protocols(2)
+		primary.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 3}
+		primary.Start()
+		defer primary.Close()
+		_, addr := serve(t, d, overHTTP2(plain(strings.TrimPrefix(primary.URL, "http://"), "")))
+		client := speaking(t, 1)
+		var answers []<-chan int
+		for range 60 {
+			answers = append(answers, asked(t, client, "POST", "http://"+addr+"/", "hello"))
+		}
+		for i, answer := range answers {
+			if got := <-answer; got != 200 {
+				t.Errorf("request %d got %d", i, got)
+			}
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,35 @@ func TestRefusedRequestsAreSentAgain(t *testing.T) {
 	})
 }
 
+// A primary that gives up one stream has failed that request, and no other.
+func TestPrimaryThatGivesUpAStream(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := scripted(t)
+		_, addr := serve(t, d, overHTTP2(plain(primary.address(), "")))
+		client := speaking(t, 2)
+		first := asked(t, client, "GET", "http://"+addr+"/", "")
+		w := byHand{t, primary.next(t)}
+		w.greet()
+		_, id, _ := w.frame(headersFrame)
+		w.send(answer200(id))
+		if got := <-first; got != 200 {
+			t.Errorf("got %d, want 200", got)
+		}
+		second := asked(t, client, "GET", "http://"+addr+"/", "")
+		_, id, _ = w.frame(headersFrame)
+		w.send(framed(resetFrame, 0, id, 0, 0, 0, 2))
+		if got := <-second; got != 502 {
+			t.Errorf("got %d, want 502", got)
+		}
+		third := asked(t, client, "GET", "http://"+addr+"/", "")
+		_, id, _ = w.frame(headersFrame)
+		w.send(answer200(id))
+		if got := <-third; got != 200 {
+			t.Errorf("got %d, want 200", got)
+		}
+	})
+}
+
 // A primary that goes away answers what it has seen; the rest goes to its
 // successor.
 func TestPrimaryThatGoesAway(t *testing.T) {
@@ -214,6 +244,29 @@ func askFrame(id uint32) []byte {
 	return framed(headersFrame, 5, id, 0x82, 0x86, 0x84, 0x41, 1, 'a')
 }
 
+// A head over the limit is read and answered; the connection goes on.
+func TestHeadOverTheLimitIsAnswered(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := backend(t, nil)
+		_, addr := serve(t, d, plain(primary.address(), ""))
+		w := byHand{t, dial(t, addr)}
+		// GET http://a/ with a field of 70000 bytes: 0x7f and then the rest, in sevens.
+		section := slices.Concat([]byte{0x82, 0x86, 0x84, 0x41, 1, 'a', 0, 3, 'b', 'i', 'g', 0x7f, 0xf1, 0xa1, 0x04}, bytes.Repeat([]byte("x"), 70_000))
+		w.send([]byte(http2.Preface), framed(settingsFrame, 0, 0), framed(headersFrame, 1, 1, section[:16000]...))
+		for section = section[16000:]; len(section) > 16000; section = section[16000:] {
+			w.send(framed(9, 0, 1, section[:16000]...))
+		}
+		w.send(framed(9, 4, 1, section...))
+		if _, id, head := w.frame(headersFrame); id != 1 || !bytes.HasPrefix(head, []byte("\x08\x03431")) {
+			t.Errorf("stream %d got %q, want 431", id, head)
+		}
+		w.send(askFrame(3))
+		if _, id, head := w.frame(headersFrame); id != 3 || head[0] != 0x88 {
+			t.Errorf("stream %d got %q, want 200", id, head)
+		}
+	})
+}
+
 // Heads that the parser of HTTP/1.1 refuses are answered on their stream.
 func TestBadHeadsAreAnsweredOnTheirStream(t *testing.T) {
 	drivers(t, func(t *testing.T, d loop.Driver) {
@@ -224,7 +277,6 @@ func TestBadHeadsAreAnsweredOnTheirStream(t *testing.T) {
 			change func(*http.Request)
 			want   int
 		}{
-			{func(r *http.Request) { r.Header.Set("big", strings.Repeat("x", 70<<10)) }, 431},
 			{func(r *http.Request) { r.URL.Path = "/" + strings.Repeat("x", 17<<10) }, 414},
 			{func(r *http.Request) { r.Header.Set("expect", "miracles") }, 417},
 			{func(*http.Request) {}, 200},

@@ -18,6 +18,8 @@ type listener struct {
 	key   listenerKey
 	group *loop.Group
 	relay *relay // instead of group, of UDP
+
+	terminator *terminator
 }
 
 // addr is the bound address.
@@ -66,7 +68,7 @@ func (s *Server) openListeners(cfg *config.Config, inherited map[string]*loop.Gr
 		if s.listeners[key] != nil {
 			continue
 		}
-		ln := &listener{id: s.nextID, name: def.Name, key: key}
+		ln := &listener{id: s.nextID, name: def.Name, key: key, terminator: newTerminator()}
 		if err := s.bind(ln, def, inherited); err != nil {
 			return fresh, fmt.Errorf("listener %s: listen on %s: %w", def.Name, def.Address, err)
 		}
@@ -105,6 +107,9 @@ func (s *Server) index(p *plan) {
 		byName[def.Name] = i
 		ln := s.listeners[keyOf(def)]
 		ln.name = def.Name
+		if def.Terminates() {
+			ln.terminator.use(def.TLS)
+		}
 		p.places[ln.id] = place{index: i, open: true}
 	}
 	for _, ln := range s.listeners {

@@ -39,18 +39,18 @@ func (r *request) redirect(m *route.Request) {
 	r.count(1)
 	r.status = r.rule.Def.Redirect.StatusCode
 	w.target = append(w.target[:0], "Location: "...)
-	w.target = append(appendLocation(w.target, r.rule.Def.Redirect, m), "\r\n"...)
+	w.target = append(appendLocation(w.target, r.rule.Def.Redirect, m, r.client.scheme()), "\r\n"...)
 	r.answer(&http1.Answer{Status: r.status, Extra: w.target})
 }
 
 // appendLocation appends where d sends the client. What d leaves out is taken
 // from the request.
-func appendLocation(location []byte, d *config.Redirect, m *route.Request) []byte {
+func appendLocation(location []byte, d *config.Redirect, m *route.Request, received []byte) []byte {
 	scheme, host, port := d.Scheme, d.Hostname, d.Port
 	if scheme == "" {
-		scheme = "http"
+		scheme = string(received)
 	}
-	name, received := http1.SplitPort(m.Host)
+	name, ownPort := http1.SplitPort(m.Host)
 	if host == "" {
 		host = string(name)
 	}
@@ -58,8 +58,8 @@ func appendLocation(location []byte, d *config.Redirect, m *route.Request) []byt
 	location = append(location, "://"...)
 	location = append(location, host...)
 	switch {
-	case port == 0 && d.Scheme == "" && len(received) > 0:
-		location = append(location, received...)
+	case port == 0 && d.Scheme == "" && len(ownPort) > 0:
+		location = append(location, ownPort...)
 	case port != 0 && (scheme != "http" || port != 80) && (scheme != "https" || port != 443):
 		location = strconv.AppendInt(append(location, ':'), int64(port), 10)
 	}

@@ -13,16 +13,20 @@ import (
 )
 
 // opening is a connection of which something must be read before it can be
-// served: a PROXY header, because it comes from a load balancer, or the name of the
-// server in a TLS ClientHello. The header is taken off, the ClientHello is not.
+// served: a PROXY header, because it comes from a load balancer, the name of the
+// server in a TLS ClientHello that is passed on, or a handshake of TLS. The header
+// is taken off, a ClientHello that is passed on is not.
 type opening struct {
 	arrival
-	worker *worker
-	in     spool.Inbox
-	timer  loop.Timer
-	header bool // a PROXY header is due
-	hello  bool // a ClientHello is due
-	closed bool
+	worker  *worker
+	in      spool.Inbox
+	timer   loop.Timer
+	header  bool // a PROXY header is due
+	hello   bool // a ClientHello is due
+	tls     bool // a handshake of TLS is due
+	shaking bool // and has begun
+	left    bool // it was answered; what still comes is thrown away
+	closed  bool
 }
 
 // open returns an opening if the connection needs one.
@@ -31,9 +35,9 @@ func (w *worker) open(a arrival) *opening {
 	if l == nil {
 		return nil
 	}
-	o := &opening{arrival: a, worker: w, hello: passesThrough(l)}
+	o := &opening{arrival: a, worker: w, hello: passesThrough(l), tls: l.Terminates()}
 	o.header = l.ProxyProtocol != nil && contains(l.ProxyProtocol.Sources, a.from.Addr())
-	if !o.header && !o.hello {
+	if !o.header && !o.hello && !o.tls {
 		return nil
 	}
 	o.timer.Task = (*openingExpired)(o)
@@ -52,7 +56,17 @@ func passesThrough(l *config.Listener) bool {
 type openingExpired opening
 
 // Run ends it.
-func (e *openingExpired) Run() { (*opening)(e).refuse(errLate) }
+func (e *openingExpired) Run() {
+	switch o := (*opening)(e); {
+	case o.left:
+		o.close()
+	case o.tls && !o.header:
+		o.failed(traffic.HandshakeTimeout, errLate.Error())
+		o.close()
+	default:
+		o.refuse(errLate)
+	}
+}
 
 var (
 	errLate = errors.New("the beginning of the connection did not arrive in time")
@@ -61,13 +75,17 @@ var (
 
 // OnReady implements loop.Handler.
 func (o *opening) OnReady(c *loop.Conn, r loop.Ready) {
+	if o.left {
+		o.discard()
+		return
+	}
 	n, err := c.Read(o.in.Room(&o.worker.pool, 4<<10))
 	o.in.Grow(n)
 	if n > 0 {
 		o.look()
 	}
 	switch {
-	case o.closed:
+	case o.closed || o.shaking || o.left:
 	case errors.Is(err, io.EOF):
 		o.refuse(errLeft)
 	case err != nil && !errors.Is(err, loop.ErrAgain):
@@ -95,6 +113,10 @@ func (o *opening) look() {
 		o.in.Discard(n)
 		o.header = false
 	}
+	if o.tls {
+		o.shake()
+		return
+	}
 	server := ""
 	if o.hello {
 		name, done, err := preface.ServerName(o.in.Bytes())
@@ -112,10 +134,22 @@ func (o *opening) look() {
 	o.conn.SetHandler(o.worker.serve(o.arrival, server, rest))
 }
 
+// discard throws away what a client still sends that was answered.
+func (o *opening) discard() {
+	if _, err := o.conn.Read(o.worker.intake.Next().Space()); err != nil && !errors.Is(err, loop.ErrAgain) {
+		o.close()
+	}
+}
+
 // refuse ends a connection that did not begin as it had to. It gets a reset: what
 // it speaks, and so how to tell it, is not known.
 func (o *opening) refuse(err error) {
 	w := o.worker
+	if o.tls && !o.header {
+		o.failed(traffic.HandshakeLeft, err.Error())
+		o.close()
+		return
+	}
 	row := w.row(0)
 	row.Codes[0]++
 	row.Errors[traffic.Client]++

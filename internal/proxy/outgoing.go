@@ -20,7 +20,7 @@ func (r *request) outgoing(m *route.Request, trusted bool) *http1.Outgoing {
 	*o = http1.Outgoing{
 		ForwardedFor:     cl.peerText,
 		ReplaceForwarded: !trusted,
-		Proto:            protoHTTP,
+		Proto:            cl.scheme(),
 		ForwardedHost:    h.Host(),
 		Length:           h.Framing(),
 		Expect:           r.expect,
@@ -35,7 +35,15 @@ func (r *request) outgoing(m *route.Request, trusted bool) *http1.Outgoing {
 	return o
 }
 
-var protoHTTP = []byte("http")
+var schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
+
+// scheme is how the client's requests came.
+func (a *arrival) scheme() []byte {
+	if a.secure {
+		return schemeHTTPS
+	}
+	return schemeHTTP
+}
 
 // rewrite changes the target and the host as the rule says.
 func (w *worker) rewrite(o *http1.Outgoing, rw *config.Rewrite, m *route.Request) {

@@ -83,6 +83,7 @@ func (r *request) begin(cl *client) {
 	var trusted bool
 	m.Source, trusted = w.plan.source(cl.peer, h)
 	m.Headers = h
+	m.Identities = cl.identities
 	matched := w.plan.table.Match(m)
 	if matched != nil {
 		r.rule = &w.plan.rules[matched.ID]
@@ -363,7 +364,7 @@ func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 		r.settle()
 	case f.Failed():
 		status := 502
-		if f.Reason == traffic.FailConnect {
+		if f.Reason == traffic.FailConnect || f.Reason == traffic.FailTLS {
 			status = 503
 		}
 		r.fail(status, traffic.Primary, f.Detail)

@@ -24,7 +24,7 @@ func (r *request) retry(f upstream.Failure) bool {
 	switch {
 	case r.streamed && f.Reason != traffic.FailConnect:
 		return false // whoever took the connection has had its say
-	case f.Unsent && f.Reason == traffic.FailConnect:
+	case f.Unsent && (f.Reason == traffic.FailConnect || f.Reason == traffic.FailTLS):
 		r.refused = append(r.refused, last)
 		next = r.other(last)
 	case f.Unsent:

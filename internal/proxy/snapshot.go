@@ -3,9 +3,11 @@ package proxy
 import (
 	"time"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
+	"github.com/understudy-proxy/understudy/internal/traffic"
 	"github.com/understudy-proxy/understudy/internal/upstream"
 )
 
@@ -16,7 +18,7 @@ func (s *Server) Snapshot() *telemetry.Snapshot {
 	keys := s.liveKeys
 	version := s.plan.config.Version
 	s.mu.Unlock()
-	c := collector{keys: keys, live: map[liveKey]*telemetry.Live{}, mirrors: map[mirrorKey]*telemetry.Mirror{}, loads: map[*upstream.Endpoint]upstream.Load{}}
+	c := collector{keys: keys, live: map[liveKey]*telemetry.Live{}, mirrors: map[mirrorKey]*telemetry.Mirror{}, loads: map[*upstream.Endpoint]upstream.Load{}, handshakes: map[handshakeRow]uint64{}}
 	snap := &telemetry.Snapshot{
 		Time:     time.Now(),
 		Started:  s.began,
@@ -33,6 +35,7 @@ func (s *Server) Snapshot() *telemetry.Snapshot {
 	s.mirrors.Gauges(c.gauges)
 	c.finish(snap)
 	snap.Endpoints = s.endpoints(c.loads)
+	snap.Listeners = c.listeners(s.Config())
 	return snap
 }
 
@@ -69,12 +72,17 @@ type collector struct {
 	order    []mirrorKey
 	loads    map[*upstream.Endpoint]upstream.Load
 	throttle float64
+
+	handshakes map[handshakeRow]uint64
 }
 
 // visit runs on w's loop.
 func (c *collector) visit(w *worker, snap *telemetry.Snapshot) {
 	snap.Clients += int64(len(w.clients) - w.lanes + len(w.sessions) + len(w.openings))
 	snap.Accepted += w.accepted
+	for row, n := range w.handshakes {
+		c.handshakes[row] += n
+	}
 	for id, row := range w.live {
 		if row == nil || id >= len(c.keys) {
 			continue
@@ -138,6 +146,22 @@ func (c *collector) finish(snap *telemetry.Snapshot) {
 	for _, key := range c.order {
 		snap.Mirrors = append(snap.Mirrors, *c.mirrors[key])
 	}
+}
+
+// listeners are the rows of those that speak TLS.
+func (c *collector) listeners(cfg *config.Config) (rows []telemetry.Listener) {
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if !l.Terminates() {
+			continue
+		}
+		row := telemetry.Listener{Name: l.Name, Handshakes: map[traffic.Handshake]uint64{}}
+		for _, h := range traffic.Handshakes {
+			row.Handshakes[h] = c.handshakes[handshakeRow{l.Name, h}]
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 func (s *Server) endpoints(loads map[*upstream.Endpoint]upstream.Load) (rows []telemetry.Endpoint) {

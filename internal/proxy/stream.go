@@ -25,7 +25,7 @@ func (r *request) stream(cl *client) {
 	m := &w.match
 	m.Listener, m.Host = w.plan.place(cl.listener).index, append(m.Host[:0:0], cl.server...)
 	m.Method, m.Path, m.Query, m.Headers = nil, rootPath, nil, nil
-	m.Source = cl.peer
+	m.Source, m.Identities = cl.peer, cl.identities
 	matched := w.plan.table.Match(m)
 	if matched != nil {
 		r.rule = &w.plan.rules[matched.ID]

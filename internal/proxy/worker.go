@@ -30,15 +30,17 @@ type worker struct {
 	sinks  []traffic.Sink
 	random *rand.PCG
 
-	openings map[*opening]struct{}
-	clients  map[*client]struct{}
-	lanes    int // of clients, those that are streams of sessions
-	sessions map[*session.Session]arrival
-	serving  *session.Options // of new sessions
-	accepted uint64
-	live     []*telemetry.Live // by live id; nil until used
-	draining bool
-	drained  func() // called when the last client has gone
+	openings   map[*opening]struct{}
+	clients    map[*client]struct{}
+	lanes      int // of clients, those that are streams of sessions
+	sessions   map[*session.Session]arrival
+	serving    *session.Options // of new sessions
+	accepted   uint64
+	live       []*telemetry.Live // by live id; nil until used
+	handshakes map[handshakeRow]uint64
+	failures   failureLog
+	draining   bool
+	drained    func() // called when the last client has gone
 
 	// Working space of the request that is being started, and of writes.
 	match   route.Request
@@ -55,13 +57,14 @@ type worker struct {
 
 func newWorker(s *Server, l *loop.Loop) *worker {
 	w := &worker{
-		server:   s,
-		loop:     l,
-		openings: map[*opening]struct{}{},
-		clients:  map[*client]struct{}{},
-		sessions: map[*session.Session]arrival{},
-		sinks:    s.options.Sinks,
-		random:   rand.NewPCG(rand.Uint64(), rand.Uint64()),
+		server:     s,
+		loop:       l,
+		openings:   map[*opening]struct{}{},
+		handshakes: map[handshakeRow]uint64{},
+		clients:    map[*client]struct{}{},
+		sessions:   map[*session.Session]arrival{},
+		sinks:      s.options.Sinks,
+		random:     rand.NewPCG(rand.Uint64(), rand.Uint64()),
 	}
 	w.intake = spool.NewIntake(&w.pool)
 	w.up = &upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}
@@ -109,6 +112,9 @@ type arrival struct {
 	conn     *loop.Conn
 	listener *listener
 	from, to netip.AddrPort
+
+	secure     bool     // by TLS
+	identities []string // names in the client's certificate
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -141,7 +141,7 @@ type compiler struct {
 
 // matcher compiles m. A problem's Path is relative to m.
 func (c *compiler) matcher(m *config.Match) (*Matcher, *Problem) {
-	out := &Matcher{path: everything.path, methods: m.Methods, sources: m.Sources}
+	out := &Matcher{path: everything.path, methods: m.Methods, sources: m.Sources, identities: m.Identities}
 	if m.Path != nil {
 		if err := c.path(&out.path, m.Path); err != nil {
 			return nil, &Problem{Rule: -1, Path: "path", Message: err.Error()}
@@ -268,10 +268,13 @@ func pathClass(m *Matcher) int {
 	return 0
 }
 
-// headerLike counts headers, cookies, and sources as one.
+// headerLike counts headers and cookies, and sources and identities as one each.
 func (m *Matcher) headerLike() int {
 	n := len(m.values) - m.parameters()
 	if len(m.sources) > 0 {
+		n++
+	}
+	if len(m.identities) > 0 {
 		n++
 	}
 	return n

@@ -17,6 +17,8 @@ type Matcher struct {
 	methods []string
 	values  []valueTest // headers, then query, then cookies
 	sources []netip.Prefix
+
+	identities []string
 }
 
 // pathTest is a condition on the path in canonical form.
@@ -72,7 +74,23 @@ func (m *Matcher) rest(r *Request) bool {
 			return false
 		}
 	}
-	return len(m.sources) == 0 || m.hasSource(r.Source)
+	if len(m.sources) > 0 && !m.hasSource(r.Source) {
+		return false
+	}
+	return len(m.identities) == 0 || m.hasIdentity(r.Identities)
+}
+
+// hasIdentity says whether one of a client's names is one that is wanted.
+func (m *Matcher) hasIdentity(names []string) bool {
+	for _, want := range m.identities {
+		prefix, open := strings.CutSuffix(want, "*")
+		for _, name := range names {
+			if name == want || open && strings.HasPrefix(name, prefix) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (m *Matcher) hasMethod(method []byte) bool {
@@ -143,6 +161,12 @@ func (m *Matcher) Explain(r *Request) string {
 			return "the source is unknown, not in " + either(ranges)
 		}
 		return fmt.Sprintf("source %s is not in %s", r.Source, either(ranges))
+	}
+	if len(m.identities) > 0 && !m.hasIdentity(r.Identities) {
+		if len(r.Identities) == 0 {
+			return "the client shows no certificate, and must be " + either(m.identities)
+		}
+		return fmt.Sprintf("the client is %s, not %s", strings.Join(r.Identities, ", "), either(m.identities))
 	}
 	return ""
 }

@@ -31,6 +31,9 @@ type Request struct {
 	Source   netip.Addr // of the client, after trusted proxies
 	Headers  Headers    // nil = none
 
+	// Identities are the names in the client's certificate, if that was verified.
+	Identities []string
+
 	// Matched is set by [Table.Match] when it returns a rule.
 	Matched Matched
 

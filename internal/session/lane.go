@@ -37,6 +37,7 @@ type lane struct {
 	inBody   bool
 	whole    bool // the message is whole, though some may wait
 	sent     bool // END_STREAM was sent
+	waits    bool // in session.waiting
 	last     bool // no stream after this one
 	broken   bool // Send fails
 	listed   bool // in session.ready
@@ -49,7 +50,7 @@ func (l *lane) signal() {
 	if l.in.Len() > 0 || l.eof {
 		r |= loop.Readable
 	}
-	if l.pending.Len() < laneHigh || l.broken {
+	if l.pending.Len() < l.session.high && !l.waits || l.broken {
 		r |= loop.Writable
 	}
 	l.SetReady(r)
@@ -140,6 +141,14 @@ func (l *lane) push() {
 	s.flushSoon()
 }
 
+// wait has the lane try again when another stream has ended.
+func (l *lane) wait() {
+	if !l.waits {
+		l.waits = true
+		l.session.waiting = append(l.session.waiting, l)
+	}
+}
+
 // hasData says whether the lane has something for its stream.
 func (l *lane) hasData() bool { return l.pending.Len() > 0 || l.whole && !l.sent }
 
@@ -202,10 +211,10 @@ func (l *lane) next() {
 	l.stream, l.owed = nil, 0
 	l.whole, l.sent, l.inBody, l.headOnly = false, false, false, false
 	l.trailer = l.trailer[:0]
-	l.text = l.text[:0]
 	l.request.Reset()
 	l.response.Reset()
 	l.session.checkDone()
+	l.session.admit()
 	if l.Closed() {
 		l.session.forget(l)
 		return
@@ -300,6 +309,7 @@ func (l *lane) Close(abort bool) {
 		s.machine.Cancel(l.stream, code)
 		l.stream = nil
 		s.checkDone()
+		s.admit()
 		s.flushSoon()
 	}
 	l.pending.Reset()

@@ -23,10 +23,10 @@ func (l *lane) take(p []byte) (int, error) {
 		return 0, nil // the next request waits for the end of this exchange
 	case !l.inBody:
 		return l.takeHead(p)
-	case l.pending.Len() >= laneHigh:
+	case l.pending.Len() >= l.session.high:
 		return 0, nil
 	}
-	data, n, err := l.body.Decode(p)
+	data, n, err := l.body.Decode(p[:min(len(p), l.session.high-l.pending.Len())])
 	if err != nil {
 		return n, err
 	}
@@ -62,12 +62,18 @@ func (l *lane) takeHead(p []byte) (int, error) {
 	case n == 0:
 		return len(p), nil
 	}
-	if err := l.sendHead(); err != nil { // the text may be sent elsewhere
-		l.text = l.text[:0]
-		l.request.Reset()
-		return 0, err
+	refused := l.sendHead()
+	if refused == errFull {
+		l.text = l.text[:before] // the same bytes come again
+		return 0, nil
 	}
-	l.text = l.text[:0]
+	if l.text = l.text[:0]; cap(l.text) > 4<<10 {
+		l.text = nil // it was unusual
+	}
+	if refused != nil { // the text may be sent elsewhere
+		l.request.Reset()
+		return 0, refused
+	}
 	return n - before, nil
 }
 
@@ -80,8 +86,12 @@ func (l *lane) sendHead() error {
 	m, r := l.session.machine, &l.request
 	head := string(r.Method()) == "HEAD"
 	s := m.Open(l, head)
-	if s == nil {
+	switch {
+	case s == nil && m.Exhausted():
 		return ErrRefused
+	case s == nil:
+		l.wait()
+		return errFull
 	}
 	l.stream, l.headOnly = s, head
 	l.body = r.Body()

@@ -1,10 +1,12 @@
 package session
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -20,11 +22,14 @@ var ErrRefused = errors.New("the stream was refused")
 // ErrBroken says that the peer broke the rules on one stream.
 var ErrBroken = errors.New("the peer broke the rules of HTTP/2 on the stream")
 
+// ErrReset says that the peer gave up one stream.
+var ErrReset = errors.New("the stream was reset by the peer")
+
 var (
-	errReset = errors.New("the stream was reset by the peer")
-	errSlow  = errors.New("the peer took no more bytes")
-	errLate  = errors.New("the peer did not say that it speaks HTTP/2")
-	errOver  = errors.New("the connection has ended")
+	errSlow = errors.New("the peer took no more bytes")
+	errLate = errors.New("the peer did not say that it speaks HTTP/2")
+	errOver = errors.New("the connection has ended")
+	errFull = errors.New("the peer allows no further stream for now")
 )
 
 // Options are what sessions of one loop share. They must not be changed, nor
@@ -45,6 +50,10 @@ type Options struct {
 	// to send its settings. 0 means for ever.
 	Idle, Stall, Begin time.Duration
 
+	// TLS are the settings of connections that are dialled; nil is none. A handshake
+	// that fails is a [TrustError] of the lanes.
+	TLS *tls.Config
+
 	// Accept takes a new lane of a server and returns its handler; nil refuses it.
 	Accept func(*Session, *loop.Conn) loop.Handler
 	// Ended is called once, when a session takes or opens no more streams and
@@ -59,14 +68,19 @@ type Options struct {
 const DefaultStreams = 128
 
 const (
-	// window is what of one stream may wait for its reader. Twice what a reader
-	// takes at once, so that it does not wait for the peer.
-	window = 256 << 10
+	// window is what of one stream may wait for its reader: twice what a reader
+	// takes at once, so that it does not wait for the peer. Answers to copies are
+	// read to be thrown away, and there may be many: lateWindow is for them, the
+	// least that there can be.
+	window     = 256 << 10
+	lateWindow = 64 << 10
 	// connWindow is what may be on its way on a connection.
 	connWindow = 4 << 20
 	// laneHigh is what may wait in a lane to be sent: more than one write of a
-	// relayed body brings.
+	// relayed body brings. What waits in lateHigh no longer counts against the
+	// memory of its mirror, so that it is little.
 	laneHigh = 128 << 10
+	lateHigh = 32 << 10
 	// outHigh is what may wait for the socket before lanes keep their data: it
 	// goes out in the order in which it is put there, whatever comes behind.
 	outHigh = 256 << 10
@@ -93,6 +107,8 @@ type Session struct {
 	scheme  []byte
 	timer   loop.Timer
 	server  bool
+	high    int  // what may wait in a lane
+	safe    bool // TLS, if any, is up
 
 	out   spool.Queue
 	block *spool.Buffer // that is being received from
@@ -101,6 +117,8 @@ type Session struct {
 	idle  []*lane // without a stream; of a server
 	ready []*lane // with data that could be sent; ready[:first] are gone
 	first int
+
+	waiting []*lane // for the end of another stream
 
 	used   time.Duration // when there was a stream
 	wrote  time.Duration // when the socket took bytes, or there were none
@@ -139,10 +157,9 @@ func Serve(c *loop.Conn, o *Options) *Session {
 	return s
 }
 
-// Dial opens a session with the server at addr.
+// Dial opens a session with the server at addr, by TLS if the options say so.
 func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	s := newSession(o, false)
-	s.scheme = schemeHTTP
 	c, err := o.Loop.Dial(addr, s)
 	if err != nil {
 		o.Loop.Disarm(&s.timer)
@@ -152,10 +169,53 @@ func Dial(addr netip.AddrPort, o *Options) (*Session, error) {
 	return s, nil
 }
 
-var schemeHTTP = []byte("http")
+// Connect opens a session with the server at the other end of c, which is
+// connected, and on which nothing was sent yet. scheme is http or https, where the
+// handshake of TLS is over.
+func Connect(c *loop.Conn, scheme string, o *Options) *Session {
+	s := newSession(o, false)
+	s.scheme = []byte(scheme)
+	s.conn, s.safe = c, true
+	c.SetHandler(s)
+	s.flushSoon()
+	return s
+}
+
+// TrustError says that a TLS handshake failed, and why.
+type TrustError struct{ Err error }
+
+// Error implements error.
+func (e *TrustError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what crypto/tls said.
+func (e *TrustError) Unwrap() error { return e.Err }
+
+var errNotTwo = errors.New("the server does not agree to speak HTTP/2")
+
+// secure begins the handshake of a connection that was dialled.
+func (s *Session) secure() {
+	s.options.Loop.SecureClient(s.conn, s.options.TLS, 0, func(c *loop.Conn, state *tls.ConnectionState, err error) {
+		switch {
+		case s.over:
+			c.Close()
+		case err != nil:
+			s.end(&TrustError{err})
+		case state.NegotiatedProtocol != "h2":
+			s.end(&TrustError{errNotTwo})
+		default:
+			s.safe = true
+			s.flush()
+		}
+	})
+}
+
+var schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
 
 func newSession(o *Options, server bool) *Session {
-	s := &Session{options: o, server: server}
+	s := &Session{options: o, server: server, scheme: schemeHTTP, safe: server || o.TLS == nil}
+	if o.TLS != nil {
+		s.scheme = schemeHTTPS
+	}
 	s.out.Pool = o.Pool
 	s.timer.Task = (*sessionWatch)(s)
 	streams := o.Streams
@@ -168,7 +228,12 @@ func newSession(o *Options, server bool) *Session {
 	}
 	s.opened = o.Loop.Now()
 	s.used, s.wrote = s.opened, s.opened
-	s.machine = http2.New(server, http2.Limits{Streams: uint32(streams), Window: window, Conn: connWindow, Head: head}, s, &s.out)
+	recv := uint32(window)
+	s.high = laneHigh
+	if o.Late {
+		recv, s.high = lateWindow, lateHigh
+	}
+	s.machine = http2.New(server, http2.Limits{Streams: uint32(streams), Window: recv, Conn: connWindow, Head: head}, s, &s.out)
 	s.arm()
 	return s
 }
@@ -265,6 +330,10 @@ func (s *Session) forget(l *lane) {
 
 // OnReady implements loop.Handler.
 func (s *Session) OnReady(_ *loop.Conn, r loop.Ready) {
+	if !s.safe && r&loop.Hangup == 0 {
+		s.secure() // it is connected
+		return
+	}
 	if r&loop.Readable != 0 || r&loop.Hangup != 0 && s.settled {
 		s.read()
 	}
@@ -322,10 +391,26 @@ func (s *Session) Receive(p []byte) {
 		s.dismiss()
 	}
 	s.checkDone()
+	s.admit()
 	if s.out.Len() > 0 {
 		s.flushSoon()
 	}
 	s.listen()
+}
+
+// admit lets lanes that wait for a stream try again, as many as there is room for.
+func (s *Session) admit() {
+	n := 0
+	for room := s.machine.Most() - s.machine.Streams(); n < len(s.waiting) && (room > 0 || s.machine.Exhausted()); n++ {
+		if l := s.waiting[n]; !l.Closed() {
+			l.waits = false
+			l.signal()
+			room--
+		}
+	}
+	if n > 0 {
+		s.waiting = slices.Delete(s.waiting, 0, n)
+	}
 }
 
 // listen stops reading a peer that takes nothing, and goes on when it does.
@@ -357,6 +442,9 @@ func (s *Session) flushSoon() {
 // flush writes until nothing is left or the socket takes no more.
 func (s *Session) flush() {
 	s.dirty, s.rushed = false, false
+	if !s.safe {
+		return
+	}
 	now := s.options.Loop.Now()
 	for !s.over && !s.conn.Connecting() {
 		s.fill()
@@ -466,7 +554,7 @@ func (s *Session) Reset(st *http2.Stream, code http2.Code) {
 	case code == http2.ProtocolError || code == http2.FlowControlError || code == http2.EnhanceYourCalm:
 		l.fail(ErrBroken)
 	default:
-		l.fail(errReset)
+		l.fail(ErrReset)
 	}
 }
 

@@ -16,6 +16,7 @@ type Collector struct {
 	live      []described[Live]
 	mirrors   []described[Mirror]
 	endpoints []described[Endpoint]
+	listeners []described[Listener]
 	proxy     []described[Snapshot]
 }
 
@@ -26,6 +27,7 @@ func NewCollector(snapshot func() *Snapshot) *Collector {
 		live:      describe(liveLabels, liveFamilies),
 		mirrors:   describe(mirrorLabels, mirrorFamilies),
 		endpoints: describe(endpointLabels, endpointFamilies),
+		listeners: describe(listenerLabels, listenerFamilies),
 		proxy:     describe(nil, proxyFamilies),
 	}
 }
@@ -35,6 +37,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	sendDescs(ch, c.live)
 	sendDescs(ch, c.mirrors)
 	sendDescs(ch, c.endpoints)
+	sendDescs(ch, c.listeners)
 	sendDescs(ch, c.proxy)
 }
 
@@ -50,6 +53,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i := range s.Endpoints {
 		collect(ch, c.endpoints, &s.Endpoints[i], s.Endpoints[i].Backend, s.Endpoints[i].Address)
+	}
+	for i := range s.Listeners {
+		collect(ch, c.listeners, &s.Listeners[i], s.Listeners[i].Name)
 	}
 	collect(ch, c.proxy, s)
 }

@@ -32,6 +32,7 @@ func sample() *Snapshot {
 			Failed: map[traffic.Reason]uint64{traffic.FailTLS: 1}, Codes: map[int]uint64{500: 4}, Unkeyed: 1, Bytes: 300, Memory: 40,
 			LastCopy: started.Add(time.Second), Breaker: "half-open"}},
 		Endpoints: []Endpoint{{Backend: "v1", Address: "127.0.0.1:9000", InFlight: 4, Idle: 2, Requests: 8, Failures: 2, Ejected: true}},
+		Listeners: []Listener{{Name: "safe", Handshakes: map[traffic.Handshake]uint64{traffic.HandshakeDone: 6, traffic.HandshakePlain: 1}}},
 	}
 	for _, d := range []time.Duration{10 * time.Microsecond, 100 * time.Microsecond, 3 * time.Millisecond, 5 * time.Minute} {
 		s.Live[0].Duration.Add(d)

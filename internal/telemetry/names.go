@@ -39,6 +39,7 @@ func Metrics() []Metric {
 	list = appendMetrics(list, liveLabels, liveFamilies)
 	list = appendMetrics(list, mirrorLabels, mirrorFamilies)
 	list = appendMetrics(list, endpointLabels, endpointFamilies)
+	list = appendMetrics(list, listenerLabels, listenerFamilies)
 	list = appendMetrics(list, nil, proxyFamilies)
 	return list
 }
@@ -77,11 +78,13 @@ var (
 	failReason   = &Label{Name: "reason", Values: reasons(traffic.FailReasons)}
 	breakerState = &Label{Name: "state", Values: BreakerStates}
 	reloadResult = &Label{Name: "result", Values: []string{"success", "failure"}}
+	handshake    = &Label{Name: "result", Values: reasons(traffic.Handshakes)}
 	release      = &Label{Name: "version"}
 
 	liveLabels     = []Label{{Name: "route"}, {Name: "backend"}}
 	mirrorLabels   = []Label{{Name: "route"}, {Name: "mirror"}, {Name: "backend"}}
 	endpointLabels = []Label{{Name: "backend"}, {Name: "endpoint"}}
+	listenerLabels = []Label{{Name: "listener"}}
 )
 
 var liveFamilies = []family[Live]{
@@ -190,6 +193,16 @@ var endpointFamilies = []family[Endpoint]{
 		values: one(func(e *Endpoint) float64 { return truth(e.Ejected) })},
 }
 
+var listenerFamilies = []family[Listener]{
+	{name: "understudy_tls_handshakes_total", kind: Counter, label: handshake,
+		help: "Handshakes of TLS with clients, by how they ended.",
+		values: func(l *Listener, put put) {
+			for _, h := range traffic.Handshakes {
+				put(float64(l.Handshakes[h]), string(h))
+			}
+		}},
+}
+
 var proxyFamilies = []family[Snapshot]{
 	{name: "understudy_client_connections", kind: Gauge,
 		help:   "Open connections of clients.",
@@ -243,7 +256,7 @@ func sources(set []traffic.Source) []string {
 	return list
 }
 
-func reasons(set []traffic.Reason) []string {
+func reasons[T ~string](set []T) []string {
 	list := make([]string, len(set))
 	for i, r := range set {
 		list[i] = string(r)

@@ -24,11 +24,18 @@ type Snapshot struct {
 	Mirrors   []Mirror      `json:"mirrors"`
 	Endpoints []Endpoint    `json:"endpoints"`
 	Datagrams Datagrams     `json:"datagrams"`
-	Lag       time.Duration `json:"lag"` // longest pass of any loop since the last snapshot
+	Listeners []Listener    `json:"listeners"` // that speak TLS
+	Lag       time.Duration `json:"lag"`       // longest pass of any loop since the last snapshot
 
 	// Filled by whoever owns the configuration file and the access log.
 	ReloadsFailed uint64    `json:"reloadsFailed"` // configurations refused
 	AccessLog     AccessLog `json:"accessLog"`
+}
+
+// Listener counts handshakes of TLS with clients of one listener, by how they ended.
+type Listener struct {
+	Name       string                       `json:"listener"`
+	Handshakes map[traffic.Handshake]uint64 `json:"handshakes"`
 }
 
 // Datagrams counts what happened to clients of UDP beyond requests, which are

@@ -75,6 +75,27 @@ const (
 	FailTLS      Reason = "tls"
 )
 
+// Handshake is how a handshake of TLS with a client ended. The strings are metric
+// label values.
+type Handshake string
+
+// How handshakes end.
+const (
+	HandshakeDone        Handshake = "done"
+	HandshakeLeft        Handshake = "left"        // the client went away
+	HandshakeTimeout     Handshake = "timeout"     // the client took too long
+	HandshakePlain       Handshake = "plain"       // HTTP without TLS
+	HandshakeVersion     Handshake = "version"     // no version, cipher suite or protocol in common
+	HandshakeCertificate Handshake = "certificate" // the client's is missing or not valid
+	HandshakeRejected    Handshake = "rejected"    // by the client, which does not like ours
+	HandshakeOther       Handshake = "other"
+)
+
+// Handshakes lists the closed set in display order. It must not be changed.
+var Handshakes = []Handshake{
+	HandshakeDone, HandshakeLeft, HandshakeTimeout, HandshakePlain, HandshakeVersion, HandshakeCertificate, HandshakeRejected, HandshakeOther,
+}
+
 // SkipReasons, DropReasons and FailReasons list the closed sets in display
 // order. They must not be changed.
 var (

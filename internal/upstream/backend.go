@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -56,7 +57,10 @@ type Endpoint struct {
 	Address string // host:port as configured
 
 	id    int
+	tls   *tls.Config                      // nil = in the clear
+	def   *config.BackendTLS               // that tls was made of
 	addrs atomic.Pointer[[]netip.AddrPort] // resolved; empty if the name has none
+	chose atomic.Bool                      // HTTP/2, in the last handshake
 	gone  atomic.Bool                      // no longer configured: connections are not pooled again
 
 	// Copies have a health of their own, so that a backend that gets both does

@@ -37,6 +37,9 @@ type Call struct {
 	// Preface is written first on a connection that is made for this call, which
 	// must be Alone or Raw. It is not kept after End.
 	Preface []byte
+	// Server is the name to ask for and to verify by TLS, if the backend has none
+	// of its own; empty is the endpoint's host. It is not kept after End.
+	Server []byte
 	// Reused says that the call went out on a connection that existed before.
 	// Set by Send.
 	Reused bool

@@ -3,6 +3,7 @@ package upstream
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
@@ -131,6 +132,7 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 		c = p.take(call)
 	}
 	if c == nil {
+		p.makeRoom(call)
 		c = cl.dial(e, call)
 	}
 	call.Reused, call.Refusable = !c.connecting, c.lane
@@ -140,22 +142,32 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 // take returns a connection with room for call, or nil.
 func (p *pool) take(call *Call) *Conn {
 	for i := len(p.open) - 1; i >= 0 && call.Whole; i-- {
-		if c := p.open[i]; c.joins(call) {
+		if c := p.open[i]; c.suits(call) && c.joins(call) {
 			return c
 		}
 	}
-	for last := len(p.idle) - 1; last >= 0; last = len(p.idle) - 1 {
-		c := p.idle[last]
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		c := p.idle[i]
+		if !c.suits(call) {
+			continue
+		}
 		if call.Once && !c.quiet() {
 			c.close()
 			continue
 		}
-		p.idle[last] = nil
-		p.idle = p.idle[:last]
+		p.idle = slices.Delete(p.idle, i, i+1)
 		c.place = nowhere
 		return c
 	}
 	return nil
+}
+
+// makeRoom closes the connection that rests longest, if there is one: it asked
+// for another name, and connections are bounded by what is in flight.
+func (p *pool) makeRoom(call *Call) {
+	if len(p.idle) > 0 && !call.Raw && !call.Alone {
+		p.idle[0].close()
+	}
 }
 
 // CloseIdle closes the pooled connections of endpoints that are no longer
@@ -183,6 +195,9 @@ func (cl *Client) dial(e *Endpoint, call *Call) *Conn {
 	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load(), preface: call.Preface}
 	c.lastCall = call.Raw || call.Alone
 	c.raw, c.tunnel, c.inBody = call.Raw, call.Raw, call.Raw
+	if e.tls != nil && e.def.ServerName == "" {
+		c.server = string(call.Server)
+	}
 	c.timer.Task = (*connExpired)(c)
 	cl.Loop.Arm(&c.timer, limit(e.Backend.def.Load().ConnectTimeout))
 	c.dialNext()

@@ -35,6 +35,7 @@ type Conn struct {
 	dialErr  string
 	timer    loop.Timer     // until connected, then while idle
 	refusal  traffic.Reason // why the last dial failed
+	server   string         // asked for by TLS, if a call said so
 
 	calls []*Call
 	sent  int
@@ -44,6 +45,7 @@ type Conn struct {
 
 	place      place
 	connecting bool
+	shaking    bool // hands, by TLS; still connecting
 	closed     bool
 	dirty      bool // a flush is due
 	rushed     bool // it is due after the event
@@ -78,6 +80,10 @@ func (c *connFlush) Run() { (*Conn)(c).flush() }
 // Run ends a connection that took too long to connect or was idle too long.
 func (c *connExpired) Run() {
 	conn := (*Conn)(c)
+	if conn.shaking {
+		conn.fail(Failure{Reason: traffic.FailTLS, Detail: "the backend did not finish the TLS handshake in time"})
+		return
+	}
 	if conn.connecting {
 		conn.fail(Failure{Reason: traffic.FailConnect, Detail: "connect timed out"})
 		return
@@ -103,6 +109,11 @@ func (c *connResumed) Run() {
 	if !conn.closed && !conn.paused && conn.in.Len() > 0 {
 		conn.in.Discard(conn.consume(conn.in.Bytes(), nil))
 	}
+}
+
+// suits says whether c asked for the server that call is for.
+func (c *Conn) suits(call *Call) bool {
+	return c.endpoint.tls == nil || c.endpoint.def.ServerName != "" || c.server == string(call.Server)
 }
 
 // joins says whether call may be put behind the calls that are on c.
@@ -290,7 +301,10 @@ func (c *Conn) connected(r loop.Ready) {
 	if r&loop.Hangup != 0 {
 		if err := c.conn.Err(); err != nil {
 			c.dialErr, c.refusal = err.Error(), ""
-			if speaksOther(err) {
+			switch trust := (*session.TrustError)(nil); {
+			case errors.As(err, &trust):
+				c.dialErr, c.refusal = tlsFault(trust.Err), traffic.FailTLS
+			case speaksOther(err):
 				c.refusal = traffic.FailProtocol
 			}
 		}
@@ -301,6 +315,15 @@ func (c *Conn) connected(r loop.Ready) {
 		}
 		return
 	}
+	if c.endpoint.tls != nil && !c.lane {
+		c.secure()
+		return
+	}
+	c.opened()
+}
+
+// opened goes on when the connection can be used.
+func (c *Conn) opened() {
 	c.connecting = false
 	c.client.Loop.Disarm(&c.timer)
 	if len(c.preface) > 0 {
@@ -557,6 +580,10 @@ func (c *Conn) broken(err error) {
 	first := c.calls[0]
 	f := Failure{Reason: traffic.FailReset, Detail: detail, Stale: (first.Reused || c.served) && !first.answered}
 	switch {
+	case errors.Is(err, session.ErrReset):
+		f.Stale = false // it was this very call that was given up
+	case refusedBy(err):
+		f.Reason, f.Detail = traffic.FailTLS, tlsFault(err)
 	case session.Refused(err):
 		f.Stale, f.Refused = true, true
 	case speaksOther(err):
@@ -588,7 +615,7 @@ func (c *Conn) failAll(f Failure) {
 		f.Unsent = !call.started
 		call.User.End(call, nil, f)
 		// Nobody could connect; but what happened to an answer happened to one.
-		f.Stale = f.Stale || f.Reason != traffic.FailConnect
+		f.Stale = f.Stale || f.Reason != traffic.FailConnect && f.Reason != traffic.FailTLS
 	}
 }
 

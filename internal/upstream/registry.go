@@ -69,7 +69,7 @@ func (r *Registry) Update(defs []config.Backend) {
 		}
 		backends[def.Name] = b
 		var added []*Endpoint
-		next[b], added = r.match(b, def.Endpoints)
+		next[b], added = r.match(b, def)
 		fresh = append(fresh, added...)
 	}
 	r.resolve(context.Background(), fresh)
@@ -88,17 +88,18 @@ func (r *Registry) Update(defs []config.Backend) {
 	r.backends = backends
 }
 
-// match returns an endpoint of b for each address, and those of them that are
-// new.
-func (r *Registry) match(b *Backend, addresses []string) (endpoints, fresh []*Endpoint) {
+// match returns an endpoint of b for each address of def, and those of them that
+// are new: also those that are reached by TLS in another way than before, so that
+// no connection of old is used.
+func (r *Registry) match(b *Backend, def *config.Backend) (endpoints, fresh []*Endpoint) {
 	old := b.Endpoints()
-	for _, address := range addresses {
-		i := slices.IndexFunc(old, func(e *Endpoint) bool { return e.Address == address })
+	for _, address := range def.Endpoints {
+		i := slices.IndexFunc(old, func(e *Endpoint) bool { return e.Address == address && e.def.Same(def.TLS) })
 		if i >= 0 {
 			endpoints = append(endpoints, old[i])
 			continue
 		}
-		e := &Endpoint{Backend: b, Address: address, id: r.nextEndID}
+		e := &Endpoint{Backend: b, Address: address, id: r.nextEndID, tls: clientConfig(def.TLS, address), def: def.TLS}
 		e.addrs.Store(&[]netip.AddrPort{})
 		r.nextEndID++
 		endpoints = append(endpoints, e)

@@ -16,29 +16,54 @@ import (
 // connections, as lanes.
 type sessions struct {
 	options *session.Options
-	open    []*session.Session
+	open    []pooled
+}
+
+// pooled is a session and the name of the server that was asked for by TLS, empty
+// for the usual one.
+type pooled struct {
+	*session.Session
+	server string
 }
 
 // connect begins to connect to addr: by a socket of c's own, or by a lane of a
 // session.
 func (c *Conn) connect(addr netip.AddrPort) (*loop.Conn, error) {
 	cl, def := c.client, c.endpoint.Backend.def.Load()
-	if c.raw || def.Protocol != config.ProtocolHTTP2 {
+	if c.raw || !c.two(def) {
 		return cl.Loop.Dial(addr, c)
 	}
 	c.lane = true
 	p := &cl.pool(c.endpoint).sessions
 	for i := len(p.open) - 1; i >= 0; i-- { // one for each hundred calls in flight
-		if s := p.open[i]; s.Room() && s.Conn().Remote() == addr {
+		if s := p.open[i]; s.server == c.server && s.Room() && s.Conn().Remote() == addr {
 			return s.Open(c), nil
 		}
 	}
-	s, err := session.Dial(addr, cl.sessionOptions(c.endpoint))
+	o := cl.sessionOptions(c.endpoint)
+	if c.endpoint.tls != nil {
+		named := *o
+		named.TLS = c.settings([]string{"h2"})
+		o = &named
+	}
+	s, err := session.Dial(addr, o)
 	if err != nil {
 		return nil, err
 	}
-	p.open = append(p.open, s)
+	p.open = append(p.open, pooled{s, c.server})
 	return s.Open(c), nil
+}
+
+// two says whether HTTP/2 is spoken with the endpoint. One that may choose is asked
+// by the first connection.
+func (c *Conn) two(def *config.Backend) bool {
+	switch def.Protocol {
+	case config.ProtocolHTTP2:
+		return true
+	case config.ProtocolAuto:
+		return c.endpoint.chose.Load() && len(c.preface) == 0
+	}
+	return false
 }
 
 // sessionOptions returns how sessions with e are led.
@@ -64,7 +89,7 @@ func (cl *Client) sessionOptions(e *Endpoint) *session.Options {
 // forget takes a session that has ended off its pool.
 func (cl *Client) forget(e *Endpoint, s *session.Session) {
 	p := &cl.pools[e.id].sessions
-	if i := slices.Index(p.open, s); i >= 0 {
+	if i := slices.IndexFunc(p.open, func(o pooled) bool { return o.Session == s }); i >= 0 {
 		p.open = slices.Delete(p.open, i, i+1)
 	}
 }
