@@ -1,7 +1,8 @@
-// Package load measures proxies of HTTP/1.1 and gRPC: a load generator and upstreams that
-// cost little enough not to hide what they measure, and a look at what other
-// processes use. For HTTP/1.1 both ends are single-threaded epoll loops, and the look goes
-// through /proc: on other systems than Linux the package is empty.
+// Package load measures proxies of HTTP/1.1 and gRPC: load generators and
+// upstreams that cost little enough not to hide what they measure, and a look
+// at what other processes use. For HTTP/1.1 both ends are single-threaded epoll
+// loops, and the look goes through /proc: on other systems than Linux the
+// package is empty.
 //
 // [Run] drives one target by a [Plan] and gives a [Result]. [StartUpstream]
 // answers; it counts what it got and keeps an [IDSet], so that two upstreams
