@@ -84,6 +84,10 @@ fuzz-short: ## Fuzz every target for five seconds
 isolation-quick: build ## Run bad shadows for a moment each; LOADS=post-4k,stream for the other half
 	go run ./test/isolation -quick -loads $(LOADS)
 
+peers: ## Test against Redis, dnsmasq, dig, haproxy and curl
+	@.ci/need redis-server dnsmasq dig haproxy curl
+	PATH="$$PATH:/usr/sbin" go test -tags peers -run '^TestPeer' ./internal/proxy
+
 ##@ Longer runs
 
 fuzz: ## Fuzz every target for FUZZTIME (60s)
@@ -124,4 +128,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick fuzz bench bench-protocols h2spec isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols h2spec isolation golden clean

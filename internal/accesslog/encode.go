@@ -26,6 +26,7 @@ func appendLine(dst []byte, e *traffic.Exchange) []byte {
 	dst = appendText(dst, "route", e.Route)
 	dst = appendInt(dst, "rule", int64(e.Rule))
 	dst = appendInt(dst, "status", int64(e.Status))
+	dst = appendCall(dst, &e.GRPC)
 	dst = appendMillis(dst, "duration_ms", e.Duration)
 	dst = appendInt(dst, "bytes_in", e.BytesIn)
 	dst = appendInt(dst, "bytes_out", e.BytesOut)
@@ -53,6 +54,7 @@ func appendOutcome(dst []byte, o *traffic.Outcome) []byte {
 	if o.Status != 0 {
 		dst = appendInt(dst, "status", int64(o.Status))
 	}
+	dst = appendCall(dst, &o.GRPC)
 	if o.First != 0 {
 		dst = appendMillis(dst, "first_ms", o.First)
 	}
@@ -63,6 +65,12 @@ func appendOutcome(dst []byte, o *traffic.Outcome) []byte {
 		dst = appendInt(dst, "bytes", o.Bytes)
 	}
 	return appendFault(dst, o.Source, o.Error)
+}
+
+// appendCall appends how a gRPC call ended; nothing for what was none.
+func appendCall(dst []byte, c *traffic.GRPCCall) []byte {
+	dst = appendOptional(dst, "grpc_status", string(c.Status))
+	return appendOptional(dst, "grpc_message", c.Message)
 }
 
 func appendFault(dst []byte, s traffic.Source, text string) []byte {

@@ -20,11 +20,11 @@ func full() *traffic.Exchange {
 		ID: "4f2a", Start: time.Date(2026, 5, 1, 15, 4, 5, 123456789, time.FixedZone("", 7200)), Duration: 3214567 * time.Nanosecond,
 		Listener: "web", Route: "shop", Rule: 2, Client: netip.MustParseAddr("10.1.2.3"), Method: "POST", Host: "shop.example",
 		Path: "/api/cart", Query: "token=secret", Protocol: "HTTP/1.1", Status: 502, BytesIn: 10, BytesOut: 512,
-		Source: traffic.Primary, Error: "connection reset", UserAgent: `curl "8"`,
-		Primary: traffic.Outcome{Backend: "v1", Endpoint: "10.0.0.1:9000", Status: 200, Bytes: 512, Start: time.Millisecond,
+		Source: traffic.Primary, Error: "connection reset", GRPC: traffic.GRPCCall{Status: "UNAVAILABLE", Message: "connection reset"}, UserAgent: `curl "8"`,
+		Primary: traffic.Outcome{Backend: "v1", Endpoint: "10.0.0.1:9000", Status: 200, GRPC: traffic.GRPCCall{Status: "OK"}, Bytes: 512, Start: time.Millisecond,
 			First: 2900 * time.Microsecond, End: 3100 * time.Microsecond, Source: traffic.Primary, Error: "reset"},
 		Copies: []traffic.Outcome{
-			{Mirror: "trial", Backend: "v2", Endpoint: "10.0.0.2:9000", Fate: traffic.Failed, Reason: traffic.FailTimeout, Status: 200,
+			{Mirror: "trial", Backend: "v2", Endpoint: "10.0.0.2:9000", Fate: traffic.Failed, Reason: traffic.FailTimeout, Status: 200, GRPC: traffic.GRPCCall{Status: "NOT_FOUND", Message: "no \"cart\""},
 				First: 5 * time.Millisecond, End: 15 * time.Second, Bytes: 3, Source: traffic.Shadow, Error: "too late"},
 			{Mirror: "other", Backend: "v3", Fate: traffic.Skipped, Reason: traffic.SkipPercent},
 		},
@@ -35,10 +35,10 @@ func TestLineOfAFullExchange(t *testing.T) {
 	t.Parallel()
 	want := `{"time":"2026-05-01T13:04:05.123456789Z","request_id":"4f2a","client":"10.1.2.3","listener":"web","method":"POST",` +
 		`"host":"shop.example","path":"/api/cart","query":true,"protocol":"HTTP/1.1","user_agent":"curl \"8\"","route":"shop","rule":2,` +
-		`"status":502,"duration_ms":3.214,"bytes_in":10,"bytes_out":512,"source":"primary","error":"connection reset",` +
-		`"primary":{"backend":"v1","endpoint":"10.0.0.1:9000","status":200,"first_ms":2.900,"ms":3.100,"bytes":512,"source":"primary","error":"reset"},` +
+		`"status":502,"grpc_status":"UNAVAILABLE","grpc_message":"connection reset","duration_ms":3.214,"bytes_in":10,"bytes_out":512,"source":"primary","error":"connection reset",` +
+		`"primary":{"backend":"v1","endpoint":"10.0.0.1:9000","status":200,"grpc_status":"OK","first_ms":2.900,"ms":3.100,"bytes":512,"source":"primary","error":"reset"},` +
 		`"copies":[{"mirror":"trial","backend":"v2","endpoint":"10.0.0.2:9000","fate":"failed","reason":"timeout","status":200,` +
-		`"first_ms":5.000,"ms":15000.000,"bytes":3,"source":"shadow","error":"too late"},` +
+		`"grpc_status":"NOT_FOUND","grpc_message":"no \"cart\"","first_ms":5.000,"ms":15000.000,"bytes":3,"source":"shadow","error":"too late"},` +
 		`{"mirror":"other","backend":"v3","fate":"skipped","reason":"percent"}]}` + "\n"
 	if diff := cmp.Diff(want, string(appendLine(nil, full()))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -479,7 +479,7 @@ func TestStatusOfASnapshot(t *testing.T) {
 	f.snapshot = telemetry.Snapshot{
 		Time: started.Add(time.Minute), Started: started, Config: "abc", Reloads: 2, ReloadsFailed: 1, Loops: 2, Driver: "epoll", Clients: 3, Accepted: 9,
 		Lag: 1500 * time.Microsecond, AccessLog: telemetry.AccessLog{Written: 5},
-		Live: []telemetry.Live{{Route: "z"}, {Route: "a", Backend: "v1", Codes: map[int]uint64{200: 2, 404: 1},
+		Live: []telemetry.Live{{Route: "z"}, {Route: "a", Backend: "v1", Codes: map[int]uint64{200: 2, 404: 1}, GRPC: map[traffic.GRPCStatus]uint64{"OK": 1},
 			Errors: map[traffic.Source]uint64{traffic.Client: 1}, InFlight: 1, BytesIn: 7, BytesOut: 8}},
 		Mirrors: []telemetry.Mirror{{Route: "a", Name: "m", Backend: "v2", Share: 0.5, Selected: 6, Completed: 1, InFlight: 1, Queued: 1,
 			Dropped: map[traffic.Reason]uint64{traffic.DropRate: 3}, Failed: map[traffic.Reason]uint64{traffic.FailTimeout: 1},
@@ -500,16 +500,16 @@ func TestStatusOfASnapshot(t *testing.T) {
 		Time: started.Add(time.Minute), Started: started, Version: got.Version, Config: "abc", Reloads: 2, ReloadsFailed: 1, Ready: true,
 		Driver: "epoll", Loops: 2, LagMs: 1.5, Connections: Connections{Open: 3, Accepted: 9}, AccessLog: telemetry.AccessLog{Written: 5},
 		Routes: []Route{
-			{Route: "a", Backend: "v1", Requests: 3, Codes: map[string]uint64{"200": 2, "404": 1}, Failed: map[string]uint64{"client": 1, "primary": 0, "internal": 0},
+			{Route: "a", Backend: "v1", Requests: 3, Codes: map[string]uint64{"200": 2, "404": 1}, GRPC: map[string]uint64{"OK": 1}, Failed: map[string]uint64{"client": 1, "primary": 0, "internal": 0},
 				InFlight: 1, BytesIn: 7, BytesOut: 8, First: empty,
 				Duration: Latency{Count: 2, MeanMs: 2, P50Ms: 3.072, P90Ms: 3.072, P99Ms: 3.072, Buckets: [][2]float64{{1.024, 1}, {3.072, 1}}}},
-			{Route: "z", Codes: map[string]uint64{}, Failed: map[string]uint64{"client": 0, "primary": 0, "internal": 0}, Duration: empty, First: empty},
+			{Route: "z", Codes: map[string]uint64{}, GRPC: map[string]uint64{}, Failed: map[string]uint64{"client": 0, "primary": 0, "internal": 0}, Duration: empty, First: empty},
 		},
 		Mirrors: []Mirror{{Route: "a", Mirror: "m", Backend: "v2", Share: 0.5, Selected: 6, Completed: 1, InFlight: 1, Queued: 1,
 			Dropped: map[string]uint64{"queue_full": 0, "memory": 0, "in_flight": 0, "rate": 3, "body_limit": 0, "client_gone": 0, "paused": 0, "shutdown": 0},
 			Failed:  map[string]uint64{"connect": 0, "timeout": 1, "reset": 0, "protocol": 0, "tls": 0},
 			Skipped: map[string]uint64{"percent": 0, "write": 0, "match": 0, "upgrade": 0, "loop": 0, "off": 0},
-			Codes:   map[string]uint64{}, BytesSent: 12, Memory: 11, Breaker: "open", Retry: &retry, Throttle: 0.25, First: empty}},
+			Codes:   map[string]uint64{}, GRPC: map[string]uint64{}, BytesSent: 12, Memory: 11, Breaker: "open", Retry: &retry, Throttle: 0.25, First: empty}},
 		Endpoints: []Endpoint{{Backend: "v2", Address: "a:1", Ejected: true, Until: &started}, {Backend: "v2", Address: "b:2"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -45,6 +45,7 @@ type Route struct {
 	Backend  string            `json:"backend" doc:"Empty for requests that the proxy answered itself."`
 	Requests uint64            `json:"requests" doc:"Answered requests."`
 	Codes    map[string]uint64 `json:"codes" doc:"Answered requests by status."`
+	GRPC     map[string]uint64 `json:"grpc" doc:"gRPC calls that ended, by their status; empty if there were none."`
 	Failed   map[string]uint64 `json:"failed" doc:"Failed requests by who is to blame."`
 	InFlight int64             `json:"inFlight" doc:"Requests whose answer is not finished."`
 	BytesIn  uint64            `json:"bytesIn" doc:"Body bytes received from clients."`
@@ -68,6 +69,7 @@ type Mirror struct {
 	Skipped   map[string]uint64 `json:"skipped" doc:"Requests not selected, by reason."`
 	Unkeyed   uint64            `json:"unkeyed" doc:"Requests without the configured sampling key."`
 	Codes     map[string]uint64 `json:"codes" doc:"The shadow's answers by status."`
+	GRPC      map[string]uint64 `json:"grpc" doc:"The shadow's answers to gRPC calls by their status; empty if there were none."`
 	BytesSent uint64            `json:"bytesSent" doc:"Bytes sent to the shadow."`
 	Memory    int64             `json:"memory" doc:"Bytes held for copies now."`
 	LastCopy  *time.Time        `json:"lastCopy" doc:"When the last copy left; null if never."`
@@ -135,7 +137,7 @@ func NewStatus(s *telemetry.Snapshot, ready bool) *Status {
 
 func newRoute(l *telemetry.Live) Route {
 	r := Route{
-		Route: l.Route, Backend: l.Backend, Codes: byCode(l.Codes), Failed: map[string]uint64{}, InFlight: l.InFlight,
+		Route: l.Route, Backend: l.Backend, Codes: byCode(l.Codes), GRPC: byStatus(l.GRPC), Failed: map[string]uint64{}, InFlight: l.InFlight,
 		BytesIn: l.BytesIn, BytesOut: l.BytesOut, Duration: newLatency(&l.Duration), First: newLatency(&l.First),
 	}
 	for _, n := range l.Codes {
@@ -152,7 +154,7 @@ func newMirror(m *telemetry.Mirror) Mirror {
 		Route: m.Route, Mirror: m.Name, Backend: m.Backend, Share: m.Share, Selected: m.Selected, Completed: m.Completed,
 		Dropped: byReason(traffic.DropReasons, m.Dropped), Failed: byReason(traffic.FailReasons, m.Failed),
 		InFlight: m.InFlight, Queued: m.Queued, Skipped: byReason(traffic.SkipReasons, m.Skipped), Unkeyed: m.Unkeyed,
-		Codes: byCode(m.Codes), BytesSent: m.Bytes, Memory: m.Memory, LastCopy: optional(m.LastCopy),
+		Codes: byCode(m.Codes), GRPC: byStatus(m.GRPC), BytesSent: m.Bytes, Memory: m.Memory, LastCopy: optional(m.LastCopy),
 		Breaker: m.Breaker, Retry: optional(m.Retry), Throttle: m.Throttle, First: newLatency(&m.First),
 	}
 }
@@ -192,6 +194,15 @@ func byReason(set []traffic.Reason, counts map[traffic.Reason]uint64) map[string
 		out[string(r)] = counts[r]
 	}
 	return out
+}
+
+// byStatus is never nil, so that programs find an object.
+func byStatus(counts map[traffic.GRPCStatus]uint64) map[string]uint64 {
+	list := make(map[string]uint64, len(counts))
+	for s, n := range counts {
+		list[string(s)] = n
+	}
+	return list
 }
 
 func byCode(counts map[int]uint64) map[string]uint64 {

@@ -117,15 +117,15 @@ func TestCheckExplainsWhetherAndWhyARequestIsCopied(t *testing.T) {
 				"posts: no, it is itself a copy: it carries x-understudy-copy",
 				"small: no, it is itself a copy: it carries x-understudy-copy",
 			}},
-		"a WebSocket": {
-			[]string{"--request", "GET /api/x", "--from", "10.1.2.3", "--header", "connection: upgrade", "--header", "upgrade: websocket"},
+		"an upgrade": {
+			[]string{"--request", "GET /api/x", "--from", "10.1.2.3", "--header", "connection: upgrade", "--header", "upgrade: irc"},
 			[]string{
-				"all: no, an upgraded connection cannot be copied",
+				"all: no, an upgraded connection that is no WebSocket cannot be copied",
 				"none: no, the share is 0",
-				"third: no, an upgraded connection cannot be copied",
-				"keyed: no, an upgraded connection cannot be copied",
-				"posts: no, an upgraded connection cannot be copied",
-				"small: no, an upgraded connection cannot be copied",
+				"third: no, an upgraded connection that is no WebSocket cannot be copied",
+				"keyed: no, an upgraded connection that is no WebSocket cannot be copied",
+				"posts: no, an upgraded connection that is no WebSocket cannot be copied",
+				"small: no, an upgraded connection that is no WebSocket cannot be copied",
 			}},
 	}
 	for name, tt := range tests {
@@ -269,5 +269,98 @@ func TestCheckOfAValidFileSaysSo(t *testing.T) {
 	}
 	if want := "is valid: version "; !strings.Contains(errOut.String(), want) || !strings.Contains(errOut.String(), "2 listeners, 2 rules, 3 backends") {
 		t.Errorf("%s, want %s", errOut, want)
+	}
+}
+
+const layer4File = `
+listeners:
+  - {name: web, address: "127.0.0.1:8080"}
+  - {name: db, address: "127.0.0.1:5432", protocol: TCP}
+  - {name: edge, address: "127.0.0.1:8443", protocol: TLS, tls: {mode: Passthrough}}
+routes:
+  - {name: shop, rules: [{backends: [{name: v1}]}]}
+  - name: db
+    listeners: [db]
+    rules:
+      - matches: [{sources: ["10.0.0.0/8"]}]
+        backends: [{name: v1, weight: 3}, {name: v2}]
+        mirrors: [{backend: v2}, {name: half, backend: v2, percent: 50}, {name: near, backend: v2, match: {sources: ["10.1.0.0/16"]}}]
+  - {name: edge, listeners: [edge], hostnames: ["*.example.com"], rules: [{backends: [{name: v2}], mirrors: [{backend: v1, percent: 50, key: {source: true}}]}]}
+backends:
+  - {name: v1, endpoints: ["127.0.0.1:9000"]}
+  - {name: v2, endpoints: ["127.0.0.1:9001"]}
+`
+
+func TestCheckExplainsConnections(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		args string
+		code int
+		want string
+	}{
+		"TCP": {"--from 10.2.0.1", ExitSuccess, `Connection
+  from 10.2.0.1, on listener db
+
+Rules, as they are tried
+  db, rule 0, match 0: matches
+
+Live connection
+  goes to v1 (127.0.0.1:9000), 75 %
+  goes to v2 (127.0.0.1:9001), 25 %
+
+Copy by v2
+  yes: all such connections are
+
+Copy by half to v2
+  by chance: 50 % of connections are
+
+Copy by near to v2
+  no: the mirror's own match does not hold: source 10.2.0.1 is not in 10.1.0.0/16
+`},
+		"TCP without a rule": {"--listener db", ExitNo, `Connection
+  from 127.0.0.1, on listener db
+
+Rules, as they are tried
+  db, rule 0, match 0: no: source 127.0.0.1 is not in 10.0.0.0/8
+  shop, rule 0, match 0: no: it names no listener, and so serves HTTP only, which listener db does not speak
+  edge, rule 0, match 0: no: listener db is not edge
+
+Live connection
+  the proxy resets it: no route matches
+`},
+		"TLS": {"--sni A.Example.com --from 192.0.2.7", ExitSuccess, `Connection
+  to A.Example.com, from 192.0.2.7, on listener edge
+
+Rules, as they are tried
+  edge, rule 0, match 0: matches
+
+Live connection
+  goes to v2 (127.0.0.1:9001), 100 %
+
+Copy by v1
+  no: its client address falls at 89.9115 %, outside of 50 %
+`},
+	}
+	for name, test := range tests {
+		s, out, errOut := testStreams()
+		args := append([]string{"check", "-c", writeFile(t, layer4File)}, strings.Fields(test.args)...)
+		if code := Main(t.Context(), args, s); code != test.code {
+			t.Errorf("%s: exit code %d, want %d: %s", name, code, test.code, errOut)
+		}
+		if diff := cmp.Diff(test.want, out.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	for args, want := range map[string]string{
+		"--request /x --sni a":         "--sni belongs to a connection",
+		"--listener web":               "--listener belongs to a --request",
+		"--listener web --sni a":       "--listener belongs to a --request",
+		"--request /x --listener db":   "has no requests",
+		"--listener nobody --from ::1": "is none of web, db, edge",
+	} {
+		s, _, errOut := testStreams()
+		if code := Main(t.Context(), append([]string{"check", "-c", writeFile(t, layer4File)}, strings.Fields(args)...), s); code != ExitUsage || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%s: exit code %d and %s, want %q", args, code, errOut, want)
+		}
 	}
 }

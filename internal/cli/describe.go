@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -56,6 +57,12 @@ func mirrorText(m *config.Mirror) string {
 	if m.Writes == config.WritesCopy {
 		text += ", writes too"
 	}
+	if len(m.GRPCMethods) > 0 {
+		text += ", gRPC " + strings.Join(m.GRPCMethods, " ")
+	}
+	if m.Upgrades == config.UpgradesCopy {
+		text += ", WebSockets too"
+	}
 	return text
 }
 
@@ -89,6 +96,9 @@ func matchText(m *config.Match) string {
 	if m.Path != nil {
 		path = pathText(m.Path)
 	}
+	if m.GRPC != nil {
+		path = callText(m.GRPC)
+	}
 	parts = append(parts, strings.TrimSpace(strings.Join(m.Methods, "|")+" "+path))
 	for kind, list := range map[string][]config.ValueMatch{"header": m.Headers, "query": m.Query, "cookie": m.Cookies} {
 		for _, v := range list {
@@ -107,6 +117,15 @@ func matchText(m *config.Match) string {
 		parts = append(parts, "client "+strings.Join(m.Identities, "|"))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// callText is which gRPC calls match: "gRPC shop.Cart/*".
+func callText(m *config.GRPCMatch) string {
+	text := cmp.Or(m.Service, "*") + "/" + cmp.Or(m.Method, "*")
+	if m.Type == config.ValueRegexp {
+		text = "~" + text
+	}
+	return "gRPC " + text
 }
 
 func pathText(p *config.PathMatch) string {

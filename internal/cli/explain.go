@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -92,11 +93,11 @@ func newMirrorReport(x *mirror.Explanation) mirrorReport {
 	case traffic.SkipLoop:
 		r.Why = "it is itself a copy: it carries x-understudy-copy"
 	case traffic.SkipUpgrade:
-		r.Why = "an upgraded connection cannot be copied"
+		r.Why = x.Detail
 	case traffic.SkipMatch:
 		r.Why = "the mirror's own match does not hold: " + x.Detail
 	case traffic.SkipWrite:
-		r.Why = "the method writes, and the mirror says writes: skip (writes: copy would copy it)"
+		r.Why = cmp.Or(x.Detail, "the method writes, and the mirror says writes: skip (writes: copy would copy it)")
 	case traffic.SkipPercent:
 		r.Why = fmt.Sprintf("its %s falls at %s, outside of %s", keyText(x.Def.Key), positionText(x), share)
 	case traffic.DropBodyLimit:

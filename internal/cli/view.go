@@ -59,7 +59,7 @@ func (v view) live() *table {
 		}
 		t.add(append(row, cell{count(failed), alarming(failed, warn)}, r.InFlight,
 			duration.quantile(0.5), duration.quantile(0.99), first.quantile(0.5), first.quantile(0.99))...)
-		t.remark(remarks(counted{"answered", r.Codes}, counted{"failed", r.Failed}))
+		t.remark(remarks(counted{"answered", r.Codes}, counted{"gRPC", r.GRPC}, counted{"failed", r.Failed}))
 	}
 	return t
 }
@@ -78,7 +78,7 @@ func (v view) copies() *table {
 		}
 		t.add(append(row, count(m.Completed), cell{count(dropped), alarming(dropped, warn)}, cell{count(failed), alarming(failed, bad)},
 			m.InFlight, v.state(m), first.quantile(0.5), first.quantile(0.99))...)
-		t.remark(remarks(counted{"answered", m.Codes}, counted{"dropped", m.Dropped}, counted{"failed", m.Failed}, counted{"skipped", m.Skipped}))
+		t.remark(remarks(counted{"answered", m.Codes}, counted{"gRPC", m.GRPC}, counted{"dropped", m.Dropped}, counted{"failed", m.Failed}, counted{"skipped", m.Skipped}))
 	}
 	return t
 }

@@ -20,7 +20,7 @@ func status() *admin.Status {
 		Connections: admin.Connections{Open: 3}, ReloadsFailed: 1,
 		Routes: []admin.Route{
 			{Requests: 2, Codes: map[string]uint64{"404": 2}, Failed: map[string]uint64{"client": 2}},
-			{Route: "shop", Backend: "v1", Requests: 100, InFlight: 1, Codes: map[string]uint64{"200": 96, "502": 4}, Failed: map[string]uint64{"client": 1, "primary": 3, "internal": 0},
+			{Route: "shop", Backend: "v1", Requests: 100, InFlight: 1, Codes: map[string]uint64{"200": 96, "502": 4}, GRPC: map[string]uint64{"OK": 7, "NOT_FOUND": 1}, Failed: map[string]uint64{"client": 1, "primary": 3, "internal": 0},
 				Duration: admin.Latency{Buckets: [][2]float64{{0.5, 99}, {2.25, 1}}}, First: admin.Latency{Buckets: [][2]float64{{0.25, 60}, {1500, 40}}}},
 		},
 		Mirrors: []admin.Mirror{
@@ -53,7 +53,7 @@ func TestStatusSinceTheStart(t *testing.T) {
 		"  -       -                2        2           0       -       -           -           -",
 		"    answered: 404 2; failed: client 2",
 		"  shop    v1             100        4           1   500µs   2.2ms       250µs        1.5s",
-		"    answered: 200 96, 502 4; failed: primary 3, client 1",
+		"    answered: 200 96, 502 4; gRPC: OK 7, NOT_FOUND 1; failed: primary 3, client 1",
 		"Copies",
 		"  ROUTE   MIRROR         SHARE   SELECTED   COMPLETED   DROPPED   FAILED   IN FLIGHT   STATE          FIRST P50   FIRST P99",
 		"  shop    trial to v2   12.5 %         50          30        11        5           4   paused, 2.5s         12s         12s",

@@ -75,7 +75,7 @@ func setTLSDefaults(l *Listener) {
 	if l.Protocol == "HTTPS" {
 		or(&t.Mode, TLSTerminate)
 	}
-	if t.Mode != TLSTerminate {
+	if l.Protocol != "HTTPS" && t.Mode != TLSTerminate {
 		return
 	}
 	or(&t.ClientAuth, ClientAuthNone)
@@ -152,6 +152,9 @@ func setMatchDefaults(m *Match) {
 	if m.Path != nil {
 		or(&m.Path.Type, PathPrefix)
 	}
+	if m.GRPC != nil {
+		or(&m.GRPC.Type, ValueExact)
+	}
 	for _, list := range [][]ValueMatch{m.Headers, m.Query, m.Cookies} {
 		for i := range list {
 			or(&list[i].Type, ValueExact)
@@ -162,6 +165,7 @@ func setMatchDefaults(m *Match) {
 func setMirrorDefaults(m *Mirror) {
 	or(&m.Name, m.Backend)
 	or(&m.Writes, WritesSkip)
+	or(&m.Upgrades, UpgradesSkip)
 	or(&m.Host.Kind, HostPreserve)
 	orNew(&m.Marker, true)
 	or(&m.Body.Limit, defaultBodyLimit)

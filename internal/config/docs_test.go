@@ -23,7 +23,7 @@ listeners: [{name: web, address: "127.0.0.1:8080"}, {name: edge, address: "127.0
 routes:
   - name: shop
     rules:
-      - matches: [{path: {value: /}, headers: [{name: x, value: a}]}]
+      - matches: [{path: {value: /}, headers: [{name: x, value: a}]}, {grpc: {}}]
         requestHeaders: {set: [{name: x}]}
         rewrite: {hostname: a}
         backends: [{name: v1}]
@@ -36,7 +36,7 @@ backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}, {name: v2, endpoints: ["12
 	r := c.Routes[0].Rules[0]
 	m, redirect := r.Mirrors[0], c.Routes[0].Rules[1].Redirect
 	return map[string]any{
-		"Configuration": *c, "Listener": c.Listeners[0], "Route": c.Routes[0], "Rule": r, "Match": r.Matches[0],
+		"Configuration": *c, "Listener": c.Listeners[0], "Route": c.Routes[0], "Rule": r, "Match": r.Matches[0], "gRPC match": *r.Matches[1].GRPC,
 		"Path match": *r.Matches[0].Path, "Value match": r.Matches[0].Headers[0], "Header changes": r.RequestHeaders,
 		"Header": r.RequestHeaders.Set[0], "Rewrite": *r.Rewrite, "Path change": *redirect.Path, "Redirect": *redirect,
 		"Timeouts": r.Timeouts, "Backend reference": r.Backends[0], "Mirror": m, "Fraction": *r.Mirrors[1].Fraction, "Key": *m.Key,

@@ -10,6 +10,9 @@ func (v *validator) validateMatch(p *place, m *Match) {
 	if m.Path != nil {
 		v.validatePath(p.field("path"), m.Path)
 	}
+	if m.GRPC != nil {
+		v.validateGRPC(p, m)
+	}
 	for i, method := range m.Methods {
 		at, upper := p.field("methods").at(i), strings.ToUpper(method)
 		switch {

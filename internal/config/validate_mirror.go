@@ -14,6 +14,8 @@ func (v *validator) validateMirror(p *place, m *Mirror) {
 	v.validateShare(p, m)
 	v.validateKey(p.field("key"), m.Key)
 	oneOf(v, p.field("writes"), m.Writes, WritesSkip, WritesCopy)
+	oneOf(v, p.field("upgrades"), m.Upgrades, UpgradesSkip, UpgradesCopy)
+	v.validateGRPCMethods(p.field("grpcMethods"), m)
 	if m.Match != nil {
 		v.validateMatch(p.field("match"), m.Match)
 	}

@@ -198,6 +198,9 @@ func (v *validator) validateModifier(p *place, m *PathModifier, matches []Match)
 		v.pathText(at, *m.ReplacePrefixMatch)
 	}
 	for i := range matches {
+		if matches[i].GRPC != nil {
+			v.fail(at, "use replaceFullPath", "needs a prefix to replace, but matches[%d] is by grpc", i)
+		}
 		if path := matches[i].Path; path != nil && path.Type != PathPrefix {
 			v.fail(at, "use replaceFullPath, or match a PathPrefix", "needs a prefix to replace, but matches[%d].path is %s", i, path.Type)
 		}

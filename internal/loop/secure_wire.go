@@ -103,7 +103,7 @@ func (w *wire) fail(err error) {
 }
 
 // take moves what the handshake has written to the layer.
-func (w *wire) take(s *layer) {
+func (w *wire) take() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.posted = false

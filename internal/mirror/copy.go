@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/grpc"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/spool"
@@ -39,6 +40,9 @@ type Copy struct {
 	retried  bool
 	ended    bool
 	bare     spool.Queue        // the head to send if a held body is over the limit
+	tunnel   *tunnel            // of a WebSocket; nil for every other copy
+	spare    *tunnel            // memory for it, kept from use to use
+	rpc      rpc                // of a gRPC call
 	endpoint *upstream.Endpoint // where it must go; nil = anywhere
 	charged  int                // bytes charged to the mirror's memory
 	start    time.Duration
@@ -77,7 +81,10 @@ func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
 	if last := len(d.free) - 1; last >= 0 {
 		c = d.free[last]
 		d.free = d.free[:last]
-		*c = Copy{id: c.id + 1, call: upstream.Call{Out: c.call.Out, Preface: c.call.Preface[:0], Server: c.call.Server[:0]}, bare: c.bare, timer: c.timer}
+		*c = Copy{
+			id: c.id + 1, call: upstream.Call{Out: c.call.Out, Preface: c.call.Preface[:0], Server: c.call.Server[:0]},
+			bare: c.bare, spare: c.spare, timer: c.timer,
+		}
 	} else {
 		c = &Copy{}
 		c.call.Out.Pool, c.bare.Pool = d.client.Pool, d.client.Pool
@@ -100,13 +107,16 @@ func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
 func (c *Copy) begin(r *http1.Request, o *http1.Outgoing) traffic.Reason {
 	def := c.policy.Def
 	limit := int64(def.Body.Limit)
-	length := r.Framing()
+	length := c.cutsMessages(r.Framing())
 	o.Length, o.Expect, o.Extra = length, false, nil
 	o.Marker = c.policy.marker
 	c.left = -1
 	c.setHost(r, o)
 	c.nameServer(r, o)
 	c.setTrace(r, o)
+	if o.Upgrade {
+		c.dig(r)
+	}
 	const bare = 0 // a length, because some servers want one with methods that may have a body
 	switch {
 	case length == http1.LengthNone || limit < 0:
@@ -293,9 +303,18 @@ func appendHex(dst []byte, v uint64) []byte {
 	return hex.AppendEncode(dst, b[:])
 }
 
-// Body adds a part of the request's body. p lies in block b, which may be nil.
+// Body adds a part of the request's body, or of what the client sends through a
+// tunnel. p lies in block b, which may be nil.
 func (c *Copy) Body(p []byte, b *spool.Buffer) {
+	if c.tunnel != nil {
+		c.relay(p, b)
+		return
+	}
 	if c.call.Whole || len(p) == 0 {
+		return
+	}
+	if c.rpc.cut {
+		c.addMessages(p, b)
 		return
 	}
 	if c.left >= 0 && int64(len(p)) > c.left {
@@ -354,9 +373,13 @@ func (c *Copy) overLimit(p []byte) {
 
 // Finish says that the request is whole.
 func (c *Copy) Finish(trailer []byte) {
-	if !c.call.Whole {
-		c.finishBody(trailer)
+	if c.call.Whole {
+		return
 	}
+	if rest := c.rpc.messages.Pending(); len(rest) > 0 { // the client's mistake, and for the shadow to find
+		c.add(rest, nil)
+	}
+	c.finishBody(trailer)
 }
 
 func (c *Copy) finishBody(trailer []byte) {
@@ -398,9 +421,12 @@ func (c *Copy) release() {
 }
 
 // Cut gives the copy up because its request will never be whole. A whole copy
-// goes on.
+// goes on, and that of a WebSocket ends as the WebSocket did.
 func (c *Copy) Cut() {
-	if !c.call.Whole {
+	switch {
+	case c.tunnel != nil:
+		c.hangUp()
+	case !c.call.Whole:
 		c.drop(traffic.DropClientGone)
 	}
 }
@@ -408,6 +434,9 @@ func (c *Copy) Cut() {
 // charge tells the mirror's memory bound what the copy holds now.
 func (c *Copy) charge() bool {
 	held := c.call.Out.Held() + c.bare.Held()
+	if c.tunnel != nil {
+		held += c.tunnel.waiting.Held()
+	}
 	delta := held - c.charged
 	if delta == 0 {
 		return true
@@ -425,7 +454,7 @@ func (c *Copy) send() {
 	if c.policy.adaptive() {
 		d.Governor.Copied()
 	}
-	if t := time.Duration(c.policy.Def.Timeout); t > 0 {
+	if t := c.patience(); t > 0 {
 		d.loop.Arm(&c.timer, t)
 	}
 	c.sendTo(c.endpoint)
@@ -464,6 +493,15 @@ func (e *copyExpired) Run() {
 	if c.call.Raw && !c.stalled() {
 		return
 	}
+	if c.tunnel != nil && c.tunnel.open {
+		c.tunnelExpired()
+		return
+	}
+	if c.rpc.hurried {
+		c.call.Cancel()
+		c.miss(traffic.FailTimeout, "no whole answer within the client's grpc-timeout")
+		return
+	}
 	if !c.call.Whole && c.call.Out.Len() == 0 {
 		c.call.Cancel()
 		c.miss(traffic.FailTimeout, "the request was not whole in time")
@@ -478,17 +516,27 @@ func (c *Copy) Sent(_ *upstream.Call, n int) {
 	c.moved = c.owner.loop.Now()
 	c.lane.books.Bytes += uint64(n)
 	c.charge()
+	if c.tunnel != nil && c.tunnel.open {
+		c.tunnel.deaf = c.tunnel.deaf || n == 0
+		c.pong()
+	}
 }
 
 // Answer implements upstream.Caller.
 func (c *Copy) Answer(_ *upstream.Call, r *http1.Response) {
-	if r.Interim() {
+	if r.Interim() && r.Status() != 101 {
 		return
 	}
 	c.status = r.Status()
 	c.first = c.owner.loop.Now()
 	c.lane.books.First.Add(c.first - c.start)
 	count(&c.lane.books.Codes, c.status)
+	if c.rpc.is {
+		grpc.ReadHead(&c.rpc.end, r, c.join != nil)
+	}
+	if c.tunnel != nil {
+		c.switched(r)
+	}
 }
 
 // Data implements upstream.Caller: the answer is read, so that its connection
@@ -501,9 +549,13 @@ func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 	if c.probe && c.call.Raw {
 		c.alive()
 	}
+	open := c.tunnel != nil && c.tunnel.open
+	if open {
+		c.shadowSaid(p)
+	}
 	switch {
-	case c.received <= freeAnswer:
-	case c.received > maxAnswer && !c.call.Raw:
+	case c.ended || c.received <= freeAnswer:
+	case c.received > maxAnswer && !c.call.Raw && !open:
 		c.call.Cancel()
 		c.complete()
 	case !c.owner.pace.take(c, len(p)):
@@ -513,11 +565,17 @@ func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 }
 
 // End implements upstream.Caller.
-func (c *Copy) End(_ *upstream.Call, _ []byte, f upstream.Failure) {
+func (c *Copy) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 	switch {
 	case !f.Failed() && c.call.Raw && !c.call.Whole:
 		c.fail(traffic.FailReset, "the shadow closed the connection before the client")
+	case c.tunnel != nil && c.tunnel.open:
+		c.shadowEnded(f)
 	case !f.Failed():
+		if c.rpc.is {
+			grpc.ReadTrailer(&c.rpc.end, trailer, c.status, c.join != nil)
+			count(&c.lane.books.GRPC, c.rpc.end.Status)
+		}
 		c.complete()
 	case f.Stale && c.owner.closed:
 		c.drop(traffic.DropShutdown) // it was behind a copy that was dropped
@@ -566,11 +624,14 @@ func (c *Copy) miss(reason traffic.Reason, detail string) {
 }
 
 // drop gives the copy up.
-func (c *Copy) drop(reason traffic.Reason) {
+func (c *Copy) drop(reason traffic.Reason) { c.dropFor(reason, "") }
+
+// dropFor is drop with something to say about it.
+func (c *Copy) dropFor(reason traffic.Reason, detail string) {
 	c.unprove()
 	c.call.Cancel()
 	count(&c.lane.books.Dropped, reason)
-	c.finish(traffic.Dropped, reason, "")
+	c.finish(traffic.Dropped, reason, detail)
 }
 
 // unprove tells the breaker that it learns nothing from this copy.
@@ -595,6 +656,9 @@ func (c *Copy) finish(fate traffic.Fate, reason traffic.Reason, detail string) {
 	}
 	c.call.Out.Reset()
 	c.bare.Reset()
+	if c.tunnel != nil {
+		c.tunnel.waiting.Reset()
+	}
 	c.charge()
 	c.report(fate, reason, detail)
 	last := len(l.all) - 1
@@ -637,7 +701,7 @@ func (c *Copy) report(fate traffic.Fate, reason traffic.Reason, detail string) {
 	}
 	o := &c.join.X.Copies[c.slot]
 	o.Fate, o.Reason, o.Error = fate, reason, detail
-	o.Status, o.Bytes = c.status, c.received
+	o.Status, o.GRPC, o.Bytes = c.status, c.rpc.end, c.received
 	if e := c.call.Endpoint(); e != nil && c.active {
 		o.Endpoint = e.Address
 	}

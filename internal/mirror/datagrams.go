@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"container/list"
 	"errors"
 	"net"
 	"sync"
@@ -27,6 +28,7 @@ type datagrams struct {
 	books  telemetry.Mirror
 	loads  map[*upstream.Endpoint]upstream.Load
 	flows  map[*Flow]struct{} // that have a socket
+	order  list.List          // of *Flow that have a place, the longest silent last
 	closed bool
 }
 
@@ -44,32 +46,33 @@ type Flow struct {
 	owner  *datagrams
 	policy *Policy
 	skip   traffic.Reason // why none are copied
-	full   bool           // there are too many flows
 
 	endpoint *upstream.Endpoint // sender only, as conn
 	conn     *net.UDPConn
 
 	// Under owner.mu.
+	place  *list.Element // in owner.order, as long as it has a place
+	moved  time.Duration
 	closed bool
 	lost   int
 	why    traffic.Reason // of the first that was lost
 	fate   traffic.Fate   // of that one
 }
 
+// rest is how long a flow keeps its place, and its socket, without a datagram when
+// others want it. One that goes on later gets another.
+const rest = time.Second
+
 // Flow begins the copies of a session's datagrams. Close must be called.
 func (r *Registry) Flow(p *Policy, s *Subject) *Flow {
 	d := r.datagramsOf(p.State)
 	_, unkeyed, skip := p.decide(s)
-	f := &Flow{owner: d, policy: p, skip: skip}
-	if skip == "" {
-		f.full = !p.State.inFlight.Adjust(1)
-	}
 	if unkeyed {
 		d.mu.Lock()
 		d.books.Unkeyed++
 		d.mu.Unlock()
 	}
-	return f
+	return &Flow{owner: d, policy: p, skip: skip}
 }
 
 // datagramsOf returns the sender of a mirror, and starts it at the first use.
@@ -150,7 +153,7 @@ func (f *Flow) admit(size int) (probe bool, reason traffic.Reason) {
 	switch {
 	case d.closed || f.closed || s.off():
 		return false, traffic.DropShutdown
-	case f.full:
+	case !f.enter(now):
 		return false, traffic.DropInFlight
 	case !s.rate.take(now):
 		return false, traffic.DropRate
@@ -167,6 +170,46 @@ func (f *Flow) admit(size int) (probe bool, reason traffic.Reason) {
 		return probe, traffic.DropPaused
 	}
 	return probe, ""
+}
+
+// enter gives the flow one of the places for flows in flight, or says that there is
+// none. owner.mu is held.
+func (f *Flow) enter(now time.Duration) bool {
+	d := f.owner
+	f.moved = now
+	if f.place != nil {
+		d.order.MoveToFront(f.place)
+		return true
+	}
+	if !d.state.inFlight.Adjust(1) {
+		d.state.inFlight.Adjust(-1)
+		last := d.order.Back()
+		if last == nil || now-last.Value.(*Flow).moved < rest {
+			return false
+		}
+		last.Value.(*Flow).leave()
+		if !d.state.inFlight.Adjust(1) {
+			d.state.inFlight.Adjust(-1)
+			return false
+		}
+	}
+	f.place = d.order.PushFront(f)
+	return true
+}
+
+// leave gives the place back, and closes the socket behind the datagrams that wait.
+// owner.mu is held.
+func (f *Flow) leave() {
+	d := f.owner
+	if f.place == nil {
+		return
+	}
+	d.order.Remove(f.place)
+	f.place = nil
+	d.state.inFlight.Adjust(-1)
+	if !d.closed {
+		d.push(parcel{flow: f, last: true})
+	}
 }
 
 // lose counts a datagram that was not copied. owner.mu is held.
@@ -193,17 +236,10 @@ func (d *datagrams) push(p parcel) {
 
 // Close ends the flow behind the datagrams that wait.
 func (f *Flow) Close() {
-	if f.skip != "" {
-		return
-	}
-	f.policy.State.inFlight.Adjust(-1)
-	d := f.owner
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	f.owner.mu.Lock()
+	defer f.owner.mu.Unlock()
 	f.closed = true
-	if !d.closed {
-		d.push(parcel{flow: f, last: true})
-	}
+	f.leave()
 }
 
 // Outcome says what became of the flow up to now.

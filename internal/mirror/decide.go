@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -19,6 +20,8 @@ type Subject struct {
 	Head  *http1.Request // nil for a connection or a session without messages
 	Match *route.Request
 	Draw  uint64
+	// Deadline is when the client stops waiting, on the loop's clock; 0 = never.
+	Deadline time.Duration
 
 	// From and To are the client's and our end of the client's connection, for
 	// shadows that want to be told by a PROXY header.
@@ -53,8 +56,8 @@ func (p *Policy) unfit(s *Subject) traffic.Reason {
 	def, copied, upgrade, writes := p.Def, false, false, false
 	if s.Head != nil {
 		_, copied = s.Head.Lookup(http1.CopyMarker)
-		upgrade = s.Head.Upgrade() != nil || s.Head.Connect()
-		writes = !s.Head.Safe()
+		upgrade = s.Head.Connect() || s.Head.Upgrade() != nil && !p.upgrades(s.Head)
+		writes = !s.Head.Safe() && !p.named(s)
 	}
 	switch {
 	case def.Numerator == 0:

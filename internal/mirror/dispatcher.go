@@ -32,6 +32,7 @@ type Dispatcher struct {
 	out                           http1.Outgoing
 	host, traceparent, tracestate []byte
 	extra                         []byte
+	protocol, extensions          []byte // that a shadow has chosen
 }
 
 // lane is what one loop knows of one mirror.
@@ -85,7 +86,7 @@ func (d *Dispatcher) choose(p *Policy, s *Subject, join *Join) *Copy {
 		l.books.Unkeyed++
 	}
 	if skip != "" {
-		d.skipped(l, p, skip, join)
+		d.skipped(l, p, s, skip, join)
 		return nil
 	}
 	l.books.Selected++
@@ -94,22 +95,9 @@ func (d *Dispatcher) choose(p *Policy, s *Subject, join *Join) *Copy {
 		c.drop(reason)
 		return nil
 	}
+	c.rpc.is, c.rpc.deadline = s.Match.GRPC, s.Deadline
 	c.announce(s)
 	return c
-}
-
-func (d *Dispatcher) skipped(l *lane, p *Policy, reason traffic.Reason, join *Join) {
-	count(&l.books.Skipped, reason)
-	if join != nil {
-		join.X.Copies = append(join.X.Copies, traffic.Outcome{Mirror: p.Def.Name, Backend: p.Def.Backend, Fate: traffic.Skipped, Reason: reason})
-	}
-	if reason == traffic.SkipWrite {
-		p.State.writes.Do(func() {
-			// Not on the loop: a log that blocks must not stop live requests.
-			go d.log.Info("a request with an unsafe method was not copied; set writes: copy on the mirror to copy such requests",
-				"route", p.State.Route, "mirror", p.Def.Name)
-		})
-	}
 }
 
 // admit says why c must not be made, if so.
@@ -171,7 +159,7 @@ func (l *lane) dispatch(c *Copy) traffic.Reason {
 	}
 	limits := l.state.limits.Load()
 	switch {
-	case !c.call.Whole && !c.held || c.call.Raw:
+	case !c.call.Whole && !c.held, c.call.Raw, c.streams():
 		return traffic.DropInFlight // what still arrives cannot be kept waiting
 	case l.state.queued.Add(1) > int64(limits.Queue):
 		l.state.queued.Add(-1)

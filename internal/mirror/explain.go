@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/understudy-proxy/understudy/internal/config"
@@ -16,7 +17,7 @@ type Explanation struct {
 	// Reason is why the request would not be copied; empty if it would, or if
 	// chance decides.
 	Reason traffic.Reason
-	Detail string // the condition of the mirror's own match that does not hold
+	Detail string // the condition of the mirror's own match that does not hold, or why an upgrade is not copied
 
 	// ByChance says that only the share decides: there is no key, or, with
 	// Unkeyed, the request lacks it.
@@ -44,6 +45,12 @@ func Explain(def *config.Mirror, edit *http1.Edit, s *Subject, out http1.Outgoin
 	if e.Reason == traffic.SkipMatch {
 		e.Detail = p.matcher.Explain(s.Match)
 	}
+	switch {
+	case e.Reason == traffic.SkipUpgrade:
+		e.Detail = upgradeDetail(s.Head)
+	case e.Reason == traffic.SkipWrite && s.Match.GRPC:
+		e.Detail = "a gRPC call may write, and the mirror does not name it (grpcMethods: [" + callName(s) + "] would copy it)"
+	}
 	if limit := int64(def.Body.Limit); e.Reason == "" && limit >= 0 && out.Length > limit && def.Body.OverLimit == config.OverLimitSkip {
 		e.Reason = traffic.DropBodyLimit
 	}
@@ -59,4 +66,18 @@ func Explain(def *config.Mirror, edit *http1.Edit, s *Subject, out http1.Outgoin
 		e.Head = http1.AppendRequest(nil, s.Head, p.edit, &out)
 	}
 	return e, nil
+}
+
+// upgradeDetail says why an upgrade is not copied.
+func upgradeDetail(r *http1.Request) string {
+	switch {
+	case r.Connect():
+		return "CONNECT is never copied"
+	case isWebSocket(r):
+		return "it is a WebSocket, and the mirror says upgrades: skip (upgrades: copy would copy it)"
+	}
+	if bytes.EqualFold(r.Upgrade(), protocolName) {
+		return "it is not how a WebSocket is asked for: GET, sec-websocket-version: 13 and a sec-websocket-key of 16 bytes"
+	}
+	return "an upgraded connection that is no WebSocket cannot be copied"
 }

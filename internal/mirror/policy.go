@@ -24,6 +24,7 @@ type Policy struct {
 	edit    *http1.Edit // the route's changes followed by the mirror's own
 	matcher *route.Matcher
 	marker  []byte
+	calls   []call // that are copied although they may write
 }
 
 // adaptive says whether the governor may lower the mirror's share.
@@ -49,6 +50,7 @@ func Compile(def *config.Mirror, edit *http1.Edit, backend *upstream.Backend, st
 	if def.Marker == nil || *def.Marker {
 		p.marker = []byte(def.Name)
 	}
+	p.calls = calls(def.GRPCMethods)
 	state.configure(def)
 	return p, nil
 }
@@ -88,6 +90,8 @@ type State struct {
 	limits   atomic.Pointer[config.Limits]
 	lastCopy atomic.Int64 // Unix ns
 	writes   sync.Once    // the first skipped write is logged
+	upgrades sync.Once    // and the first skipped WebSocket
+	calls    sync.Once    // and the first skipped gRPC call
 
 	datagrams atomic.Pointer[datagrams] // nil until used
 }

@@ -24,6 +24,12 @@ func (r *request) finish() {
 		r.count(-1)
 	}
 	row.Codes[r.status]++
+	if r.rpc.end.Status != "" {
+		if row.GRPC == nil {
+			row.GRPC = map[traffic.GRPCStatus]uint64{}
+		}
+		row.GRPC[r.rpc.end.Status]++
+	}
 	if r.source != traffic.None {
 		row.Errors[r.source]++
 	}
@@ -34,6 +40,7 @@ func (r *request) finish() {
 		row.First.Add(r.first - r.sent)
 	}
 	w.loop.Disarm(&r.timer)
+	r.cutCopies()
 	r.mark.Release()
 	r.call.Out.Reset()
 	if r.join != nil {
@@ -120,6 +127,7 @@ func (w *worker) reportTo(a *arrival, status int, why string) {
 func (r *request) reportTo(x *traffic.Exchange, now time.Duration) {
 	x.Duration = now - r.start
 	x.Status, x.Source, x.Error = r.status, r.source, r.reason
+	x.GRPC = r.rpc.end
 	x.BytesIn, x.BytesOut = r.bytesIn, r.bytesOut
 	p := &x.Primary
 	if e := r.call.Endpoint(); e != nil {
@@ -130,7 +138,7 @@ func (r *request) reportTo(x *traffic.Exchange, now time.Duration) {
 	}
 	if r.first > 0 {
 		p.First = r.first - r.start
-		p.Status = r.status
+		p.Status, p.GRPC = r.status, r.rpc.end
 	}
 	p.End = now - r.start
 	p.Bytes = r.bytesOut

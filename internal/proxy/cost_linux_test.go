@@ -3,8 +3,10 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"strings"
@@ -82,6 +84,8 @@ func TestARequestAllocatesNothing(t *testing.T) {
 	traced := strings.Replace(get, "\r\n\r\n", "\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n", 1)
 	body := strings.Repeat("b", 4095) + "$"
 	chunks := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+	call := "POST /shop.Cart/Get HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc\r\ngrpc-timeout: 10S\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n\x00\x00\x00\x00\x02hi\r\n0\r\n\r\n"
+	called := "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n\x00\x00\x00\x00\x02ok\r\n0\r\ngrpc-status: 0\r\n\r\n"
 	tests := []struct{ name, mirrors, request, end, answer, own string }{
 		{"GET", "", get, "\r\n\r\n", answer, ""},
 		{"GET, chunked answer", "", get, "\r\n\r\n", chunks, ""},
@@ -94,6 +98,9 @@ func TestARequestAllocatesNothing(t *testing.T) {
 		{"POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4096\r\n\r\n" + body, "$", answer, ""},
 		{"chunked POST, copied", "writes: copy", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + body + "\r\n0\r\n\r\n", "0\r\n\r\n", answer, ""},
 		{"chunked POST, copied when whole", "writes: copy, body: {overLimit: headers}", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + body + "\r\n0\r\n\r\n", "0\r\n\r\n", answer, ""},
+		{"gRPC call, copied", "grpcMethods: [shop.Cart/Get]", call, "0\r\n\r\n", called, ""},
+		{"gRPC call, cut between messages", "grpcMethods: [shop.Cart/*], body: {overLimit: truncate}", call, "0\r\n\r\n", called, ""},
+		{"gRPC call, not named", "grpcMethods: [shop.Cart/Put]", call, "0\r\n\r\n", called, ""},
 		{"refused", "", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "\r\n\r\n", "",
 			"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 25\r\n\r\nCONNECT is not supported\n"},
 	}
@@ -127,6 +134,50 @@ func TestARequestAllocatesNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAMessageAllocatesNothing is the same for messages of WebSockets.
+func TestAMessageAllocatesNothing(t *testing.T) {
+	const message, answer = "\x81\x82abcd\x09\x0b", "\x81\x02ok" // as long as a Close
+	play := func(c *net.TCPConn, _ *rand.Rand) {
+		if _, err := readHead(bufio.NewReaderSize(c, 1)); err != nil {
+			return
+		}
+		io.WriteString(c, socketAnswer)
+		got, out := make([]byte, len(message)), []byte(answer)
+		for {
+			if _, err := io.ReadFull(c, got); err != nil || got[0] != message[0] {
+				return
+			}
+			c.Write(out)
+		}
+	}
+	primary, shadow := sockethouse(t, 1, play), sockethouse(t, 1, play)
+	s, addr := serve(t, loop.Epoll, mirrored(primary, shadow, "            upgrades: copy\n            backoff: {adaptive: false}"))
+	var conns []net.Conn
+	for range 4 {
+		c := dial(t, addr)
+		send(t, c, socketRequest)
+		expect(t, c, socketAnswer[:len("HTTP/1.1 101 Switching Protocols\r\n")])
+		head(t, bufio.NewReaderSize(c, 1))
+		conns = append(conns, c)
+	}
+	const n = 5000 // on each of four connections
+	repeat(t, conns, []byte(message), []byte(answer), n/5)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	repeat(t, conns, []byte(message), []byte(answer), n)
+	runtime.ReadMemStats(&after)
+	// The runtime itself allocates now and then.
+	if each := float64(after.Mallocs-before.Mallocs) / (4 * n); each > 0.02 {
+		t.Errorf("%.3f allocations for each message, want none", each)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	if m := settled(s)["v2"]; m.Completed != 4 || m.Bytes < 4*n*uint64(len(message)) {
+		t.Errorf("%d completed with %d bytes, dropped %v, failed %v", m.Completed, m.Bytes, m.Dropped, m.Failed)
 	}
 }
 

@@ -34,6 +34,7 @@ func listenDatagrams(address string) (*datagramSocket, error) {
 		return nil, err
 	}
 	udp := conn.(*net.UDPConn)
+	_ = udp.SetReadBuffer(readBuffer) // as far as the system allows
 	return &datagramSocket{conn: udp, any: udp.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()}, nil
 }
 

@@ -13,7 +13,9 @@ func listenDatagrams(address string) (*datagramSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &datagramSocket{conn: conn.(*net.UDPConn)}, nil
+	udp := conn.(*net.UDPConn)
+	_ = udp.SetReadBuffer(readBuffer) // as far as the system allows
+	return &datagramSocket{conn: udp}, nil
 }
 
 // read reads a datagram of any client. One goroutine reads.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/grpc"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/mirror"
 	"github.com/understudy-proxy/understudy/internal/route"
@@ -37,13 +38,16 @@ func Explain(cfg *config.Config, listener int, peer netip.Addr, identities []str
 		return &Explanation{Status: err.Status, Answer: err.Reason, Client: peer}, nil
 	}
 	e := &Explanation{}
-	m := &route.Request{Listener: listener, Host: h.Host(), Method: h.Method(), Path: h.Path(), Query: h.Query(), Headers: h, Identities: identities}
+	m := &route.Request{Listener: listener, Host: h.Host(), Method: h.Method(), Path: h.Path(), Query: h.Query(), Headers: h, Identities: identities, GRPC: isCall(h)}
 	var trusted bool
 	m.Source, trusted = p.source(peer, h)
 	e.Client = m.Source
 	e.Steps = table.Explain(m)
 	e.Matched = table.Match(m)
 	switch {
+	case e.Matched == nil && m.GRPC:
+		e.Status, e.Answer = 200, string(grpc.FromHTTP(404))+", in gRPC's words: no route matches"
+		return e, nil
 	case e.Matched == nil:
 		e.Status, e.Answer = 404, "no route matches"
 		return e, nil

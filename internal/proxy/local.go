@@ -29,6 +29,10 @@ func (r *request) fail(status int, source traffic.Source, why string) {
 		r.client.gone(source, why)
 		return
 	}
+	if r.rpc.is {
+		r.answerCall(status, why)
+		return
+	}
 	r.status = status
 	r.answer(&http1.Answer{Status: status, Body: why})
 }

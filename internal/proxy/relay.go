@@ -80,6 +80,9 @@ const (
 	// maxDatagram is more than IPv4 and IPv6 without jumbograms can carry: nothing
 	// is ever cut off.
 	maxDatagram = 64 << 10
+	// readBuffer is what the system shall hold for a listener: clients come in bursts,
+	// and what does not fit is lost.
+	readBuffer = 4 << 20
 	// lastAnswers is how long a UDP listener that closes waits for answers that
 	// its clients are still due.
 	lastAnswers = time.Second

@@ -203,6 +203,8 @@ func TestAClientIsWhollyCopiedOrNotAtAll(t *testing.T) {
 		if m.Selected+m.Skipped[traffic.SkipPercent] != clients*each || m.Selected == 0 || m.Selected == clients*each {
 			t.Errorf("got %+v", m)
 		}
+		shadow.mu.Lock()
+		defer shadow.mu.Unlock()
 		for text, n := range shadow.got {
 			if n != each {
 				t.Errorf("of client %s %d datagrams were copied, want %d", text, n, each)

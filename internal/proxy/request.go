@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"github.com/understudy-proxy/understudy/internal/grpc"
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
@@ -37,6 +38,7 @@ type request struct {
 	bytesIn, bytesOut         int64
 	attempts                  int
 	refused                   []*upstream.Endpoint // the connection
+	rpc                       rpc
 	status                    int
 	source                    traffic.Source
 	reason                    string
@@ -78,12 +80,12 @@ func (r *request) begin(cl *client) {
 	r.head = string(h.Method()) == "HEAD"
 	r.expect = h.ExpectContinue()
 	r.keep = h.KeepAlive()
+	r.readCall(h)
 	m := &w.match
 	m.Listener, m.Host, m.Method, m.Path, m.Query = w.plan.place(cl.listener).index, h.Host(), h.Method(), h.Path(), h.Query()
 	var trusted bool
 	m.Source, trusted = w.plan.source(cl.peer, h)
-	m.Headers = h
-	m.Identities = cl.identities
+	m.Headers, m.Identities, m.GRPC = h, cl.identities, r.rpc.is
 	matched := w.plan.table.Match(m)
 	if matched != nil {
 		r.rule = &w.plan.rules[matched.ID]
@@ -166,11 +168,14 @@ func (r *request) copy(m *route.Request, o *http1.Outgoing) {
 		return
 	}
 	s := &w.subject
-	s.Head, s.Match, s.Draw = r.client.head, m, w.random.Uint64()
+	s.Head, s.Match, s.Draw, s.Deadline = r.client.head, m, w.random.Uint64(), 0
+	if r.rpc.timeout > 0 {
+		s.Deadline = r.start + r.rpc.timeout
+	}
 	s.From, s.To = r.client.from, r.client.to
 	for _, policy := range r.rule.mirrors {
 		c := w.copies.Offer(policy, s, o, r.join)
-		if c != nil && !r.bodyDone {
+		if c != nil && (!r.bodyDone || c.Tunnel()) {
 			r.copies = append(r.copies, c.Ticket())
 		}
 	}
@@ -183,7 +188,7 @@ func (r *request) body(p []byte, b *spool.Buffer) (used int) {
 		r.bytesIn += int64(len(p))
 		r.call.Out.Add(p, b)
 		r.pushed()
-		r.copyData(p, b)
+		r.pushCopies(p, b)
 		return len(p)
 	}
 	r.expect = false
@@ -216,13 +221,14 @@ func (r *request) push(data []byte, b *spool.Buffer) {
 		}
 		r.pushed()
 	}
-	r.copyData(data, b)
+	r.pushCopies(data, b)
 }
 
-func (r *request) copyData(data []byte, b *spool.Buffer) {
+// pushCopies hands bytes of the client's to the copies.
+func (r *request) pushCopies(p []byte, b *spool.Buffer) {
 	for _, t := range r.copies {
 		if c := t.Copy(); c != nil {
-			c.Body(data, b)
+			c.Body(p, b)
 		}
 	}
 }
@@ -294,6 +300,10 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	r.begun = true
 	w.copies.Governor.Live(r.first - r.sent)
 	w.report(r.moved)
+	r.answerCopies(resp)
+	if r.rpc.is {
+		grpc.ReadHead(&r.rpc.end, resp, r.join != nil)
+	}
 	if r.status == 101 {
 		o.Upgrade = true
 		r.dig()
@@ -310,6 +320,16 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	}
 	cl.out.Commit(http1.AppendResponse(cl.out.Room(room), resp, r.rule.answer, &o))
 	cl.flushSoon()
+}
+
+// answerCopies sends copies of an upgrade on their way, which wait for the
+// primary's answer.
+func (r *request) answerCopies(resp *http1.Response) {
+	for _, t := range r.copies {
+		if c := t.Copy(); c != nil {
+			c.Answered(resp)
+		}
+	}
 }
 
 // frame chooses how the client learns where the answer ends, when the way that
@@ -369,6 +389,9 @@ func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 		}
 		r.fail(status, traffic.Primary, f.Detail)
 	default:
+		if r.rpc.is {
+			grpc.ReadTrailer(&r.rpc.end, trailer, r.status, r.join != nil)
+		}
 		if r.outChunks {
 			out := &r.client.out
 			out.Commit(http1.AppendLastChunk(out.Room(8+len(trailer)), trailer))

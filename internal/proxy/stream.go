@@ -24,7 +24,7 @@ func (r *request) stream(cl *client) {
 	r.tunnel, r.streamed, r.bodyDone = true, true, true
 	m := &w.match
 	m.Listener, m.Host = w.plan.place(cl.listener).index, append(m.Host[:0:0], cl.server...)
-	m.Method, m.Path, m.Query, m.Headers = nil, rootPath, nil, nil
+	m.Method, m.Path, m.Query, m.Headers, m.GRPC = nil, rootPath, nil, nil, false
 	m.Source, m.Identities = cl.peer, cl.identities
 	matched := w.plan.table.Match(m)
 	if matched != nil {
@@ -79,7 +79,11 @@ func (r *request) endTunnel() {
 	r.moved = r.worker.loop.Now()
 	r.ended = true
 	r.call.CloseWrite()
-	r.finishCopies(nil)
+	if r.streamed {
+		r.finishCopies(nil)
+	} else {
+		r.cutCopies() // of a WebSocket, whose last word is a frame and not this
+	}
 }
 
 // heard notes a part of what the primary says, and says whether it was its end.

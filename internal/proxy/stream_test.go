@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -175,6 +177,8 @@ func TestStreamsArriveByteForByteAtBoth(t *testing.T) {
 		if m.Selected != clients*each || m.Completed != clients*each {
 			t.Errorf("got %+v, want %d completed", m, clients*each)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if diff := cmp.Diff(primary, shadow); diff != "" || len(primary) < clients*each/2 {
 			t.Errorf("%d streams; the primary (-) and the shadow (+) got different ones:\n%s", len(primary), diff)
 		}
@@ -390,27 +394,51 @@ func stubborn(t *testing.T, seed uint64) string {
 	return address
 }
 
-// Whatever shadows do, clients of streams get every byte, and the books balance at
-// every moment. Seeds decide what everybody does. That of 200 copies none fails or
-// none completes, each of which has a chance of 1 in 8 and more, is less likely
-// than 10⁻¹¹.
-func TestStreamsNoticeNothingOfBadShadows(t *testing.T) {
+// abandon begins n streams and goes away at some point of each.
+func abandon(t *testing.T, addr string, random *rand.Rand, n int) {
+	for range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		pieces(c, make([]byte, random.IntN(1<<random.IntN(18))), random) // the proxy may be quicker
+		if random.IntN(2) == 0 {
+			c.(*net.TCPConn).SetLinger(0)
+		}
+		c.Close()
+	}
+}
+
+// Whatever shadows, leaving clients and operators do, clients of streams get every
+// byte, and the books balance at every moment. Seeds decide what everybody does.
+// That of 200 copies and more none fails or none completes, each of which has a
+// chance of 1 in 8 and more, is less likely than 10⁻¹¹.
+func TestStreamsNoticeNothingOfTrouble(t *testing.T) {
 	drivers(t, func(t *testing.T, d loop.Driver) {
-		s, addr := serve(t, d, streams(tcpServer(t, echo), stubborn(t, 3),
-			", timeout: 100ms, limits: {inFlight: 50, memory: 1MiB}, backoff: {failures: 1000}"))
-		w := &watcher{T: t, before: map[string]telemetry.Mirror{}, most: 2 << 20}
-		var clients, watching sync.WaitGroup
-		stop := make(chan struct{})
-		watching.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					w.look(s.Snapshot())
-				}
+		primary, shadow := tcpServer(t, echo), stubborn(t, 3)
+		configs := []*config.Config{
+			parse(t, streams(primary, shadow, ", timeout: 100ms, limits: {inFlight: 50, memory: 1MiB}, backoff: {failures: 1000}")),
+			parse(t, streams(primary, shadow, ", percent: 60, timeout: 50ms, limits: {inFlight: 4, memory: 256KiB}, backoff: {failures: 20, base: 10ms, max: 20ms}")),
+		}
+		sink := &fates{exchanges: map[*traffic.Exchange]bool{}, copies: map[string]map[string]uint64{}}
+		s, err := New(configs[0], Options{Driver: d, Sinks: []traffic.Sink{sink}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		addr := s.Addrs()["web"].String()
+		ctx, stop := context.WithCancel(t.Context())
+		w := &watcher{T: t, before: map[string]telemetry.Mirror{}, most: 3 << 20}
+		var clients, operators sync.WaitGroup
+		operators.Go(func() {
+			for ctx.Err() == nil {
+				w.look(s.Snapshot())
 			}
 		})
+		operators.Go(func() { reload(ctx, t, s, configs) })
 		for i := range uint64(8) {
 			clients.Go(func() {
 				random := rand.New(rand.NewPCG(9, i))
@@ -418,14 +446,29 @@ func TestStreamsNoticeNothingOfBadShadows(t *testing.T) {
 					converse(t, addr, random)
 				}
 			})
+			clients.Go(func() { abandon(t, addr, rand.New(rand.NewPCG(10, i)), 20) })
 		}
 		clients.Wait()
-		close(stop)
-		watching.Wait()
-		m := books(t, s)
-		if sum := m.Completed + sumOf(m.Dropped) + sumOf(m.Failed); m.Selected != 200 || sum != 200 || m.Completed == 0 || sumOf(m.Failed) == 0 {
-			t.Errorf("got %+v, want 200 with all kinds of ends", m)
+		for s.Snapshot().Accepted < 8*45 { // those that left may still be in the queue
 		}
+		stop()
+		operators.Wait()
+		if err := s.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		snap := s.Snapshot()
+		balanced(t, snap)
+		m, l := &snap.Mirrors[0], &snap.Live[len(snap.Live)-1]
+		if diff := cmp.Diff(written(m), sink.copies[m.Name]); diff != "" || sink.twice != 0 {
+			t.Errorf("%d exchanges came twice; the books (-) and the exchanges (+) differ:\n%s", sink.twice, diff)
+		}
+		if n := uint64(len(sink.exchanges)); l.Codes[0] != n || n != 8*45 || l.Errors[traffic.Primary]+l.Errors[traffic.Internal] != 0 {
+			t.Errorf("%d exchanges, and the books say %+v", n, l)
+		}
+		if m.Completed == 0 || sumOf(m.Failed) == 0 || sumOf(m.Dropped) == 0 {
+			t.Errorf("no trouble: %v", written(m))
+		}
+		t.Logf("%d snapshots, %d reloads: %v", w.seen, snap.Reloads, written(m))
 	})
 }
 

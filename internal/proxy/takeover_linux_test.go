@@ -52,6 +52,44 @@ func TestANewInstanceTakesOverWithoutAFailedRequest(t *testing.T) {
 	})
 }
 
+// Both instances have the address of a UDP listener for a moment, and then the
+// new one has it alone. A datagram on its way may be lost, as any may.
+func TestANewInstanceTakesOverDatagrams(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary := answeringDatagrams(t, "udp", "127.0.0.1:0", upper)
+		web := freeAddress(t)
+		text := strings.Replace(datagramsAt(web, primary.address(), primary.address(), "", ", percent: 0"), "protocol: UDP}", `protocol: UDP}, {name: http, address: "`+web+`"}`, 1)
+		text = strings.Replace(text, "routes:", "routes:\n  - {name: http, rules: [{backends: [{name: v1}]}]}", 1)
+		start := func() *Server {
+			s, err := New(parse(t, text), Options{Driver: d, Takeover: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		old := start()
+		c := dialUDP(t, web)
+		if got := query(t, c, "old"); got != "OLD" {
+			t.Errorf("got %q", got)
+		}
+		fresh := start()
+		<-old.Done()
+		if got := query(t, c, "new"); got != "NEW" {
+			t.Errorf("got %q", got)
+		}
+		fresh.Drain(context.Background())
+		for _, s := range []*Server{old, fresh} {
+			snap := s.Snapshot()
+			if row := snap.Live[len(snap.Live)-1]; row.Codes[0] != 1 || row.InFlight != 0 {
+				t.Errorf("the books say %+v, want one session each", row)
+			}
+		}
+	})
+}
+
 // twoListeners is plain with a second listener.
 func twoListeners(primary, web, two string) string {
 	text := strings.Replace(plain(primary, ""), "127.0.0.1:0", web, 1)

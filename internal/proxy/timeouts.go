@@ -27,8 +27,8 @@ func (r *request) deadline() (at time.Duration) {
 	if stall > 0 {
 		at = r.moved + stall
 	}
-	if total := r.start + r.rule.total; r.rule.total > 0 && (at == 0 || total < at) {
-		at = total
+	if total := r.total(); total > 0 && (at == 0 || r.start+total < at) {
+		at = r.start + total
 	}
 	return at
 }
@@ -70,6 +70,8 @@ func (r *request) timedOut() {
 		r.client.gone(traffic.None, "")
 	case r.client.out.Len() > 0:
 		r.client.gone(traffic.Client, "the client stopped reading")
+	case r.overdue(): // which says more about the client's patience than about anybody's health
+		r.fail(504, traffic.Primary, "the primary did not answer within the client's grpc-timeout")
 	case r.bodyDone || r.call.Out.Len() > 0 || r.expect:
 		r.call.Fail()
 		r.fail(504, traffic.Primary, "the primary did not answer in time")

@@ -77,6 +77,7 @@ func (w *worker) adopt(p *plan) {
 	w.use(p)
 	w.up.CloseIdle(false)
 	w.copies.CloseIdle(false)
+	w.copies.HangUp()
 	for cl := range w.clients {
 		if !p.place(cl.listener).open {
 			cl.retire()

@@ -31,6 +31,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 			ruleFor(config.Match{Path: exact("/cart"), Headers: value("x-list", "a, b")}),
 			ruleFor(config.Match{Path: prefix("/api/v1"), Methods: []string{"GET"}, Cookies: value("beta", "1")}),
 			ruleFor(config.Match{Path: like("/img/[a-z]+\\.png"), Query: value("size", "10 px")}),
+			ruleFor(config.Match{GRPC: &config.GRPCMatch{Method: "Get"}}),
 		}},
 		config.Route{Name: "wildcard", Hostnames: []string{"*.example.com"}, Rules: []config.Rule{ruleFor(config.Match{Path: prefix("/w"), Sources: prefixes("192.0.2.0/24")})}},
 	))
@@ -51,11 +52,12 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		{"spelled otherwise", "Shop.Example.COM:8080", "/x/../%61pi/v1/users", true},
 		{"pattern", "shop.example.com", "/img/abc.png?a=%20&size=10+px", true},
 		{"wildcard", "a.b.example.com", "/w/x", true},
+		{"call", "shop.example.com", "/shop.Cart/Get", true},
 		{"miss", "shop.example.com", "/a/b/c/d/e/f", false},
 		{"other host", "example.org", "/cart", false},
 	} {
 		r := get(c.host, c.target)
-		r.Headers = headers
+		r.Headers, r.GRPC = headers, true
 		if got := table.Match(r) != nil; got != c.want {
 			t.Errorf("%s: matched: %t", c.name, got)
 		}

@@ -104,7 +104,7 @@ func newEntry(rank int, d *definition) entry {
 	m := d.matcher
 	e := entry{
 		rank: rank, rule: d.rule, matched: Matched{Index: d.index}, matcher: m,
-		free: len(m.methods) == 0 && len(m.values) == 0 && len(m.sources) == 0 && len(m.identities) == 0,
+		free: !m.grpc && len(m.methods) == 0 && len(m.values) == 0 && len(m.sources) == 0 && len(m.identities) == 0,
 	}
 	if m.path.kind == config.PathPrefix {
 		e.matched.Prefix = m.path.value

@@ -132,7 +132,7 @@ func (r *routeCompiler) report(rule int, path, message string) {
 }
 
 // everything is the match of a rule without matches.
-var everything = &Matcher{path: pathTest{kind: config.PathPrefix, value: "/"}}
+var everything = &Matcher{path: pathTest{kind: config.PathPrefix, value: "/", length: [2]int{1}}}
 
 // compiler compiles matches. Regular expressions are shared by pattern.
 type compiler struct {
@@ -145,6 +145,13 @@ func (c *compiler) matcher(m *config.Match) (*Matcher, *Problem) {
 	if m.Path != nil {
 		if err := c.path(&out.path, m.Path); err != nil {
 			return nil, &Problem{Rule: -1, Path: "path", Message: err.Error()}
+		}
+		out.path.length[0] = len(out.path.value)
+	}
+	if m.GRPC != nil {
+		out.grpc = true
+		if err := c.call(&out.path, m.GRPC); err != nil {
+			return nil, &Problem{Rule: -1, Path: "grpc", Message: err.Error()}
 		}
 	}
 	for _, group := range []struct {
@@ -244,8 +251,8 @@ func fixedFolder(pattern string) string {
 func byPrecedence(a, b *definition) int {
 	return cmp.Or(
 		cmp.Compare(pathClass(b.matcher), pathClass(a.matcher)),
-		cmp.Compare(len(b.matcher.path.value), len(a.matcher.path.value)),
-		-compareBool(len(a.matcher.methods) > 0, len(b.matcher.methods) > 0),
+		slices.Compare(b.matcher.path.length[:], a.matcher.path.length[:]),
+		-compareBool(a.matcher.byMethod(), b.matcher.byMethod()),
 		cmp.Compare(b.matcher.headerLike(), a.matcher.headerLike()),
 		cmp.Compare(b.matcher.parameters(), a.matcher.parameters()),
 		cmp.Compare(a.rule.RouteIndex, b.rule.RouteIndex),
@@ -267,6 +274,9 @@ func pathClass(m *Matcher) int {
 	}
 	return 0
 }
+
+// byMethod says whether the HTTP method decides, as it does for gRPC calls.
+func (m *Matcher) byMethod() bool { return m.grpc || len(m.methods) > 0 }
 
 // headerLike counts headers and cookies, and sources and identities as one each.
 func (m *Matcher) headerLike() int {

@@ -17,6 +17,7 @@ type Matcher struct {
 	methods []string
 	values  []valueTest // headers, then query, then cookies
 	sources []netip.Prefix
+	grpc    bool // for gRPC calls only
 
 	identities []string
 }
@@ -26,6 +27,7 @@ type pathTest struct {
 	kind   config.PathMatchType // PathPrefix with value "/" if there is no condition
 	value  string               // exact path, prefix as in Matched.Prefix, or pattern
 	regexp *regexp.Regexp
+	length [2]int // what decides between paths of one kind, the longer first
 }
 
 // valueTest is a condition on a named value.
@@ -66,7 +68,7 @@ func (m *Matcher) Match(r *Request) bool {
 
 // rest is Match without the path, for entries that were found by it.
 func (m *Matcher) rest(r *Request) bool {
-	if len(m.methods) > 0 && !m.hasMethod(r.Method) {
+	if m.grpc && !r.GRPC || len(m.methods) > 0 && !m.hasMethod(r.Method) {
 		return false
 	}
 	for i := range m.values {
@@ -140,6 +142,9 @@ func (t *valueTest) holds(r *Request) bool {
 func (m *Matcher) Explain(r *Request) string {
 	if m == nil {
 		return ""
+	}
+	if m.grpc && !r.GRPC {
+		return "it is no gRPC call, which is a POST with content-type application/grpc"
 	}
 	if path := canonical(&r.path, r.Path); !m.path.holds(path) {
 		return m.path.explain(path)

@@ -96,10 +96,53 @@ func naiveScore(m *config.Match) []int {
 		}
 	}
 	headers := len(m.Headers) + len(m.Cookies) + min(len(m.Sources), 1)
-	return []int{kind, length, min(len(m.Methods), 1), headers, len(m.Query)}
+	if g := m.GRPC; g != nil {
+		return append(naiveCallScore(g), 1, headers, len(m.Query))
+	}
+	return []int{kind, length, 0, min(len(m.Methods), 1), headers, len(m.Query)}
+}
+
+// naiveCallScore is the kind of a match by service and method, and its lengths.
+func naiveCallScore(g *config.GRPCMatch) []int {
+	switch {
+	case g.Service == "" && g.Method == "":
+		return []int{0, 0, 0}
+	case g.Type == config.ValueRegexp || g.Service == "":
+		return []int{1, len(g.Service), len(g.Method)}
+	case g.Method == "":
+		return []int{2, len("/" + g.Service), 0}
+	}
+	return []int{3, len("/" + g.Service + "/" + g.Method), 0}
+}
+
+func naiveCall(g *config.GRPCMatch, path string) bool {
+	parts := strings.SplitN(strings.TrimPrefix(path, "/"), "/", 2)
+	for i, want := range []string{g.Service, g.Method} {
+		switch {
+		case want == "":
+			if (g.Service != "" && g.Type != config.ValueRegexp) || g.Service+g.Method == "" {
+				continue // a service alone takes all that is below it
+			}
+			if i >= len(parts) || parts[i] == "" || strings.Contains(parts[i], "/") {
+				return false
+			}
+		case i >= len(parts):
+			return false
+		case g.Type == config.ValueRegexp:
+			if !regexp.MustCompile("^(?:" + want + ")$").MatchString(parts[i]) {
+				return false
+			}
+		case parts[i] != want:
+			return false
+		}
+	}
+	return true
 }
 
 func naiveMatch(m *config.Match, r *Request) bool {
+	if m.GRPC != nil && !(r.GRPC && naiveCall(m.GRPC, naivePath(string(r.Path)))) {
+		return false
+	}
 	if m.Path != nil && !naivePathMatch(m.Path, naivePath(string(r.Path))) {
 		return false
 	}
@@ -248,6 +291,12 @@ func (c chooser) match() config.Match {
 	case 3:
 		m.Path = like(pick(c, "/a/.*", "/[ab]", ".*a", "/a/(a|b)", "/b/a/?.*", "/(a|b)/.*", "^/a$", "/a//b.*", "//a.*"))
 	}
+	if m.Path == nil && c.below(2) == 0 {
+		m.GRPC = &config.GRPCMatch{Service: pick(c, "", "a", "b"), Method: pick(c, "", "a", "b")}
+		if m.GRPC.Service+m.GRPC.Method != "" && c.below(3) == 0 {
+			m.GRPC = &config.GRPCMatch{Type: config.ValueRegexp, Service: pick(c, "", "[ab]", "a|b"), Method: pick(c, "a+", "b")}
+		}
+	}
 	if c.below(4) == 0 {
 		m.Methods = []string{pick(c, "GET", "POST")}
 	}
@@ -287,6 +336,7 @@ func (c chooser) request() *Request {
 	if c.below(20) == 0 {
 		r.Path = []byte("*")
 	}
+	r.GRPC = c.below(3) == 0
 	r.Query = []byte(strings.Join(some(c, 3, func() string {
 		return pick(c, "x=1", "y=2", "x=3", "%78=1", "x=%31", "y=1,+2", "y", "", "z=1")
 	}), "&"))

@@ -3,6 +3,8 @@ package route
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/understudy-proxy/understudy/internal/config"
 )
 
@@ -52,6 +54,45 @@ func TestPrecedence(t *testing.T) {
 					t.Errorf("matched %+v", got)
 				}
 			})
+		}
+	}
+}
+
+// The order of GRPCRoute in the Gateway API: the longer service, then the longer
+// method, then more headers.
+func TestPrecedenceOfCalls(t *testing.T) {
+	t.Parallel()
+	call := func(service, method string, headers ...config.ValueMatch) config.Match {
+		return config.Match{GRPC: &config.GRPCMatch{Service: service, Method: method}, Headers: headers}
+	}
+	pattern := func(service, method string) config.Match {
+		return config.Match{GRPC: &config.GRPCMatch{Type: config.ValueRegexp, Service: service, Method: method}}
+	}
+	for _, c := range []struct {
+		name          string
+		better, worse config.Match
+	}{
+		{"method over service alone", call("shop.Cart", "Get"), call("shop.Cart", "", value("x", "1")...)},
+		{"service over method", call("shop.Cart", ""), call("", "Get", value("x", "1")...)},
+		{"method over nothing", call("", "Get"), call("", "", value("x", "1")...)},
+		{"two headers over one", call("shop.Cart", "Get", append(value("x", "1"), value("y", "2")...)...), call("shop.Cart", "Get", value("x", "1")...)},
+		{"call over what is for everybody", call("", ""), config.Match{Headers: value("x", "1")}},
+		{"call over the same path", call("shop.Cart", ""), config.Match{Path: prefix("/shop.Cart"), Headers: value("x", "1")}},
+		{"names over patterns", call("shop.Cart", ""), pattern("shop[.].*", "Get")},
+		{"longer pattern of a service", pattern("shop[.]Cart", "G.*"), pattern("shop.*", "[A-Z][a-z]+")},
+		{"then of a method", pattern("shop.*", "[A-Z]et"), pattern("shop.*", "G.*")},
+		{"service first", pattern("sh.*", ""), call("", "Get", value("x", "1")...)},
+	} {
+		for _, order := range [][]config.Match{{c.better, c.worse}, {c.worse, c.better}} {
+			table, problems := Compile(oneListener(config.Route{Rules: []config.Rule{ruleFor(order[0]), ruleFor(order[1])}}))
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			r := get("h", "/shop.Cart/Get", "x", "1", "y", "2").by("POST")
+			r.GRPC = true
+			if got := table.Match(r); got == nil || !cmp.Equal(got.Def.Matches[0], c.better) {
+				t.Errorf("%s: matched %+v", c.name, got)
+			}
 		}
 	}
 }

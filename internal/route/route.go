@@ -30,6 +30,7 @@ type Request struct {
 	Query    []byte     // as received, without '?'
 	Source   netip.Addr // of the client, after trusted proxies
 	Headers  Headers    // nil = none
+	GRPC     bool       // it is a gRPC call
 
 	// Identities are the names in the client's certificate, if that was verified.
 	Identities []string

@@ -4,6 +4,9 @@ package telemetry
 func (l *Live) Merge(o *Live) {
 	mergeCounts(&l.Codes, o.Codes)
 	mergeCounts(&l.Errors, o.Errors)
+	if len(o.GRPC) > 0 {
+		mergeCounts(&l.GRPC, o.GRPC)
+	}
 	l.InFlight += o.InFlight
 	l.BytesIn += o.BytesIn
 	l.BytesOut += o.BytesOut
@@ -23,6 +26,9 @@ func (m *Mirror) Merge(o *Mirror) {
 	mergeCounts(&m.Dropped, o.Dropped)
 	mergeCounts(&m.Failed, o.Failed)
 	mergeCounts(&m.Codes, o.Codes)
+	if len(o.GRPC) > 0 {
+		mergeCounts(&m.GRPC, o.GRPC)
+	}
 	m.First.Merge(&o.First)
 }
 

@@ -72,6 +72,7 @@ func one[T any](f func(*T) float64) func(*T, put) {
 
 var (
 	code         = &Label{Name: "code"}
+	grpcStatus   = &Label{Name: "status", Values: statuses(traffic.GRPCStatuses)}
 	source       = &Label{Name: "source", Values: sources(LiveSources)}
 	skipReason   = &Label{Name: "reason", Values: reasons(traffic.SkipReasons)}
 	dropReason   = &Label{Name: "reason", Values: reasons(traffic.DropReasons)}
@@ -98,6 +99,9 @@ var liveFamilies = []family[Live]{
 				put(float64(l.Errors[s]), s.String())
 			}
 		}},
+	{name: "understudy_grpc_requests_total", kind: Counter, label: grpcStatus,
+		help:   "Live gRPC calls that ended with a status, by the one the client was told. There for routes that have carried calls.",
+		values: func(l *Live, put put) { putStatuses(l.GRPC, put) }},
 	{name: "understudy_requests_in_flight", kind: Gauge,
 		help:   "Live requests whose answer is not finished.",
 		values: one(func(l *Live) float64 { return float64(l.InFlight) })},
@@ -170,6 +174,9 @@ var mirrorFamilies = []family[Mirror]{
 	{name: "understudy_mirror_responses_total", kind: Counter, label: code,
 		help:   "Answers of the shadow, by status. They are dropped, no client sees them.",
 		values: func(m *Mirror, put put) { putCodes(m.Codes, put) }},
+	{name: "understudy_mirror_grpc_responses_total", kind: Counter, label: grpcStatus,
+		help:   "Answers of the shadow to gRPC calls, by their status. There for mirrors that have copied calls.",
+		values: func(m *Mirror, put put) { putStatuses(m.GRPC, put) }},
 	{name: "understudy_mirror_sent_bytes_total", kind: Counter,
 		help:   "Bytes sent to the shadow.",
 		values: one(func(m *Mirror) float64 { return float64(m.Bytes) })},
@@ -277,6 +284,23 @@ func putCodes(codes map[int]uint64, put put) {
 			text = strconv.Itoa(c)
 		}
 		put(float64(n), text)
+	}
+}
+
+func statuses(set []traffic.GRPCStatus) []string {
+	list := make([]string, len(set))
+	for i, s := range set {
+		list[i] = string(s)
+	}
+	return list
+}
+
+// putStatuses puts all statuses, but none where no call ever ended: most routes
+// carry no gRPC.
+func putStatuses(counts map[traffic.GRPCStatus]uint64, put put) {
+	for i := 0; i < len(traffic.GRPCStatuses) && len(counts) > 0; i++ {
+		s := traffic.GRPCStatuses[i]
+		put(float64(counts[s]), string(s))
 	}
 }
 

@@ -64,6 +64,8 @@ type Live struct {
 	BytesOut uint64                    `json:"bytesOut"`
 	Duration Histogram                 `json:"duration"` // head received to last byte handed to the client's socket
 	First    Histogram                 `json:"first"`    // request sent to head of the primary's answer
+
+	GRPC map[traffic.GRPCStatus]uint64 `json:"grpc,omitempty"` // calls that ended, by what the client was told
 }
 
 // Mirror counts copies of one route for one shadow.
@@ -88,6 +90,8 @@ type Mirror struct {
 	Retry     time.Time                 `json:"retry"`    // when an open breaker probes next
 	Throttle  float64                   `json:"throttle"` // share left by adaptive back-off, 0 to 1; 1 = none
 	First     Histogram                 `json:"first"`    // copy sent to head of the shadow's answer
+
+	GRPC map[traffic.GRPCStatus]uint64 `json:"grpc,omitempty"` // calls that the shadow answered
 }
 
 // Endpoint is the state of one address of a backend.

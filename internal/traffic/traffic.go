@@ -104,6 +104,34 @@ var (
 	FailReasons = []Reason{FailConnect, FailTimeout, FailReset, FailProtocol, FailTLS}
 )
 
+// GRPCStatus is how a gRPC call ended, in the words of its specification. The
+// zero value is of what was no call, or never ended. The strings are metric
+// label values and part of the contract.
+type GRPCStatus string
+
+// The statuses of gRPC that are told apart here.
+const (
+	GRPCUnknown           GRPCStatus = "UNKNOWN"
+	GRPCDeadlineExceeded  GRPCStatus = "DEADLINE_EXCEEDED"
+	GRPCPermissionDenied  GRPCStatus = "PERMISSION_DENIED"
+	GRPCResourceExhausted GRPCStatus = "RESOURCE_EXHAUSTED"
+	GRPCUnimplemented     GRPCStatus = "UNIMPLEMENTED"
+	GRPCInternal          GRPCStatus = "INTERNAL"
+	GRPCUnavailable       GRPCStatus = "UNAVAILABLE"
+	GRPCUnauthenticated   GRPCStatus = "UNAUTHENTICATED"
+)
+
+// GRPCStatuses lists all of them by their number. It must not be changed.
+var GRPCStatuses = []GRPCStatus{"OK", "CANCELLED", GRPCUnknown, "INVALID_ARGUMENT", GRPCDeadlineExceeded, "NOT_FOUND", "ALREADY_EXISTS",
+	GRPCPermissionDenied, GRPCResourceExhausted, "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", GRPCUnimplemented, GRPCInternal,
+	GRPCUnavailable, "DATA_LOSS", GRPCUnauthenticated}
+
+// GRPCCall is the end of a gRPC call.
+type GRPCCall struct {
+	Status  GRPCStatus
+	Message string // for people, decoded; often empty
+}
+
 // Outcome is what one backend did with a request, or, for a copy that was
 // never sent, why not.
 type Outcome struct {
@@ -113,6 +141,7 @@ type Outcome struct {
 	Fate     Fate          // of a copy; empty for the primary
 	Reason   Reason        // of a copy that was not completed
 	Status   int           // HTTP status, 0 if there was none
+	GRPC     GRPCCall      // how a gRPC call ended
 	Bytes    int64         // body bytes received from the backend
 	Start    time.Duration // since Exchange.Start, when the first byte was handed to the socket
 	First    time.Duration // since Exchange.Start, when the head of the answer had arrived; 0 if never
@@ -136,12 +165,13 @@ type Exchange struct {
 	Host      string
 	Path      string // as received, without the query
 	Query     string
-	Protocol  string // "HTTP/1.1", "HTTP/1.0"
-	Status    int    // what the client got
-	BytesIn   int64  // request body bytes received from the client
-	BytesOut  int64  // body bytes handed to the client's socket
-	Source    Source // who is to blame for a failed request
-	Error     string // why the live request failed, empty if it did not
+	Protocol  string   // "HTTP/1.1", "HTTP/1.0"
+	Status    int      // what the client got
+	GRPC      GRPCCall // how a gRPC call ended for the client
+	BytesIn   int64    // request body bytes received from the client
+	BytesOut  int64    // body bytes handed to the client's socket
+	Source    Source   // who is to blame for a failed request
+	Error     string   // why the live request failed, empty if it did not
 	UserAgent string
 	Primary   Outcome
 	Copies    []Outcome // one per mirror of the matched rule

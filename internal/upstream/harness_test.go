@@ -167,13 +167,14 @@ type exchange struct {
 	name      string
 	cancelled bool
 
-	statuses []int
-	body     strings.Builder
-	trailer  string
-	failure  Failure
-	ends     int
-	sent     int
-	ended    chan struct{}
+	statuses  []int
+	body      strings.Builder
+	trailer   string
+	failure   Failure
+	ends      int
+	otherEnds int // how often the other side of a raw call has ended
+	sent      int
+	ended     chan struct{}
 
 	onSent, onAnswer, onData, onEnd func()
 }
@@ -267,7 +268,9 @@ func (x *exchange) Answer(c *Call, r *http1.Response) {
 // Data implements Caller.
 func (x *exchange) Data(c *Call, p []byte, b *spool.Buffer) {
 	x.told(c)
-	if len(p) == 0 {
+	if len(p) == 0 && c.Raw {
+		x.otherEnds++
+	} else if len(p) == 0 {
 		x.rig.Errorf("%s got an empty part of a body", x.name)
 	}
 	x.body.Write(p)

@@ -111,7 +111,7 @@ func start(ctx context.Context, understudy string, addresses [2]string, backend 
 	stop = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 	}
 	for _, address := range addresses {
 		if err := reachable(ctx, address); err != nil {

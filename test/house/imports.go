@@ -18,7 +18,7 @@ type Floor struct {
 var Floors = []Floor{
 	{"ground", []string{"traffic", "config"}},
 	{"ground, one step up", []string{"telemetry"}}, // it counts traffic
-	{"floor 1", []string{"accesslog", "http1", "http2", "loop", "preface", "route", "spool"}},
+	{"floor 1", []string{"accesslog", "grpc", "http1", "http2", "loop", "preface", "route", "spool", "websocket"}},
 	{"floor 2", []string{"session"}},
 	{"floor 2, one step up", []string{"upstream"}}, // its connections may be lanes of a session
 	{"floor 3", []string{"mirror"}},
@@ -108,7 +108,7 @@ type wall struct {
 }
 
 // hotPath are the rooms that a live request passes.
-var hotPath = []string{"http1", "http2", "loop", "preface", "route", "session", "spool", "upstream", "mirror", "proxy"}
+var hotPath = []string{"grpc", "http1", "http2", "loop", "preface", "route", "session", "spool", "websocket", "upstream", "mirror", "proxy"}
 
 // thinkers are the rooms that think about traffic, built or planned.
 var thinkers = []string{"analyze", "compare", "guard", "judge", "recording", "replay", "store"}
