@@ -6,7 +6,9 @@ import (
 )
 
 // nginx in its fair form: one worker per core, connections to both upstreams
-// kept and spoken to in HTTP/1.1, no log, no body on disk. proxy_buffering and
+// kept and spoken to in HTTP/1.1, no log, no body on disk. A stream of HTTP/2
+// counts as open until its copy is done, long after its answer: with the usual
+// limit of 128 clients are refused. proxy_buffering and
 // proxy_request_buffering stay as they are by default, but for large bodies.
 var nginxConf = template.Must(template.New("nginx").Parse(`worker_processes {{.Cores}};
 worker_rlimit_nofile 20000;
@@ -42,6 +44,9 @@ http {
     ssl_certificate {{.Dir}}/cert.pem;
     ssl_certificate_key {{.Dir}}/key.pem;
     ssl_protocols TLSv1.3;
+{{- end}}
+{{- if .Wire.HTTP2}}
+    http2_max_concurrent_streams 16384;
 {{- end}}
     location / {
 {{- if .Mirror}}

@@ -23,7 +23,7 @@ const h2loadName = "h2load"
 const ids = 1000
 
 // warmRate is what any proxy is taken to do when nothing is known.
-const warmRate = 8000
+const warmRate = 20_000
 
 // h2load sends as many requests as are expected to take the span: if it counted
 // time instead it would cut the last ones short, and no two counts would agree.
@@ -100,7 +100,7 @@ func (w *workload) h2loadArgs(dir string) ([]string, error) {
 // parseH2load reads what h2load prints at its end.
 func parseH2load(text string) (*load.Result, error) {
 	r := &load.Result{Errors: map[string]uint64{}, Latency: &load.Histogram{}}
-	found := 0
+	found, failed := 0, uint64(0)
 	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
 		title, rest, _ := strings.Cut(lines.Text(), ": ")
 		counts := map[string]uint64{}
@@ -118,12 +118,17 @@ func parseH2load(text string) (*load.Result, error) {
 			found++
 		case title == "requests":
 			r.Requests, r.OK = counts["total"], counts["succeeded"]
-			noteErrors(r, counts, "failed", "errored", "timeout")
+			failed = counts["failed"]
+			noteErrors(r, counts, "errored", "timeout")
 			found++
 		case title == "status codes":
 			noteErrors(r, counts, "3xx", "4xx", "5xx")
 			found++
 		}
+	}
+	// Its count of failures holds all the others.
+	if known := r.Failed(); failed > known {
+		r.Errors["failed"] = failed - known
 	}
 	if found != 3 || r.Requests == 0 {
 		return nil, errors.New("no result")
@@ -131,8 +136,7 @@ func parseH2load(text string) (*load.Result, error) {
 	return r, nil
 }
 
-// noteErrors takes over the counts that are not zero. A request can be in two:
-// one that failed, and one by its status.
+// noteErrors takes over the counts that are not zero.
 func noteErrors(r *load.Result, counts map[string]uint64, names ...string) {
 	for _, name := range names {
 		if counts[name] > 0 {

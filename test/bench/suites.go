@@ -110,7 +110,7 @@ const howProtocols = `
 - Load is h2load with one thread, in closed loop; calls with many messages come from a client of grpc-go, which compares every answer. Upstreams of the gRPC rows are servers of grpc-go, the others single-threaded epoll loops that speak HTTP/1.1.
 - TLS is 1.3 with ` + "`TLS_AES_128_GCM_SHA256`" + ` for everybody and a certificate on P-256, between client and proxy. Connections stay, so that handshakes do not count.
 - gRPC is HTTP/2 in the clear from client to proxy to primary and shadow.
-- nginx: one worker per core, kept connections and HTTP/1.1 to both upstreams, no log, no body on disk. "As usually met": the shadow answers with a body, so that nginx cannot keep its connection. "At its best": the shadow answers 204. It takes no part in gRPC.
+- nginx: one worker per core, kept connections and HTTP/1.1 to both upstreams, no log, no body on disk. "As usually met": the shadow answers with a body, so that nginx cannot keep its connection. "At its best": the shadow answers 204. With HTTP/2 it may have 16,384 streams on a connection: it counts one as open until its copy is done, and with its usual 128 refuses requests of clients who have 8 at a time. It takes no part in gRPC.
 - Envoy: one worker per core, no log, ` + "`request_mirror_policies`" + ` for all requests, kept connections to both upstreams.
 - understudy: ` + "`writes: copy`" + `, and limits on copies that a saturated machine does not reach; pipelined: ` + "`pipeline: 16`" + `.
 - "Other CPU" is what programs unknown to the bench took of all cores: where it is more than a few percent, measure again.
