@@ -93,6 +93,9 @@ bench: build ## Measure against nginx and haproxy; QUICK=1 for a short run witho
 	@.ci/need nginx haproxy
 	go run ./test/bench $(if $(QUICK),-quick)
 
+interop: ## Run gRPC's own interoperability tests, case by case
+	go test -count=1 -v ./test/interop
+
 h2spec: build $(H2SPEC) ## Run h2spec, the conformance tests of HTTP/2
 	go run ./test/h2spec -h2spec $(H2SPEC)
 
@@ -120,4 +123,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick fuzz bench h2spec isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick fuzz bench interop h2spec isolation golden clean
