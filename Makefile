@@ -101,6 +101,9 @@ bench-protocols: build ## Measure TLS, HTTP/2 and gRPC against nginx and Envoy; 
 	@.ci/need nginx envoy h2load
 	go run ./test/bench -protocols $(if $(QUICK),-quick)
 
+interop: ## Run gRPC's own interoperability tests, case by case
+	go test -count=1 -v ./test/interop
+
 h2spec: build $(H2SPEC) ## Run h2spec, the conformance tests of HTTP/2
 	go run ./test/h2spec -h2spec $(H2SPEC)
 
@@ -128,4 +131,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols h2spec isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols interop h2spec isolation golden clean
