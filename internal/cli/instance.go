@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-proxy/understudy/internal/accesslog"
 	"github.com/understudy-proxy/understudy/internal/admin"
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/http3"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/proxy"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
@@ -58,7 +59,7 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 		return nil, err
 	}
 	i.server, err = proxy.New(cfg, proxy.Options{
-		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Takeover: o.takeover, TakenOver: i.retire,
+		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
 	})
 	if err != nil {
 		return nil, errors.Join(err, i.closeAccessLog())

@@ -39,8 +39,14 @@ type Listener struct {
 	Protocol      string         `yaml:"protocol"`      // HTTP, HTTPS, TLS, TCP or UDP; default HTTP
 	TLS           *ListenerTLS   `yaml:"tls"`           // with HTTPS and TLS only
 	ProxyProtocol *ProxyProtocol `yaml:"proxyProtocol"` // not with UDP; nil = off
+	HTTP3         *HTTP3         `yaml:"http3"`         // with HTTPS only; nil = off
 	Sessions      int            `yaml:"sessions"`      // with UDP only: clients at once; default 10000
 }
+
+// HTTP3 says that a listener serves HTTP/3 too, at the same address of UDP. There
+// is nothing to be set: certificates and bounds are those of the listener and of
+// all clients.
+type HTTP3 struct{}
 
 // ProxyProtocol says who tells of clients by PROXY protocol, version 1 or 2.
 // Others are taken for clients, whatever they send.

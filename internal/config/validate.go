@@ -60,17 +60,30 @@ func (v *validator) validateListeners() {
 			v.fail(p.field("address"), err.hint, "%s", err.message)
 			continue
 		}
-		socket := l.Address
-		if l.Protocol == "UDP" {
-			socket = "udp " + socket // TCP may have the same
+		for _, network := range networks(l) { // one address of TCP may also be one of UDP
+			socket := network + l.Address
+			first, taken := addresses[socket]
+			switch {
+			case !taken || strings.HasSuffix(l.Address, ":0"):
+				addresses[socket] = i
+			case l.HTTP3 != nil && network == "udp ":
+				v.fail(p.field("http3"), "give one of them another port", "needs UDP at %s, which listeners[%d] has", l.Address, first)
+			default:
+				v.fail(p.field("address"), "give it another port", "%s is the address of listeners[%d]", l.Address, first)
+			}
 		}
-		first, taken := addresses[socket]
-		if taken && !strings.HasSuffix(l.Address, ":0") {
-			v.fail(p.field("address"), "give it another port", "%s is the address of listeners[%d]", l.Address, first)
-			continue
-		}
-		addresses[socket] = i
 	}
+}
+
+// networks are those in which a listener has its address.
+func networks(l *Listener) []string {
+	switch {
+	case l.Protocol == "UDP":
+		return []string{"udp "}
+	case l.HTTP3 != nil:
+		return []string{"tcp ", "udp "}
+	}
+	return []string{"tcp "}
 }
 
 func (v *validator) validateProtocol(p *place, l *Listener) {

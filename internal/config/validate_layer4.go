@@ -38,6 +38,14 @@ func (v *validator) validateTransport(p *place, l *Listener) {
 	case len(l.ProxyProtocol.Sources) == 0:
 		v.fail(proxy.field("sources"), "list the load balancers' addresses", "is empty, so nobody would be believed")
 	}
+	http3 := p.field("http3")
+	switch {
+	case l.HTTP3 == nil:
+	case l.Protocol != "HTTPS":
+		v.fail(http3, "use protocol: HTTPS, or remove it", "has no effect with %s", l.Protocol)
+	case l.ProxyProtocol != nil:
+		v.fail(http3, "give HTTP/3 a listener of its own, without proxyProtocol", "cannot be used with proxyProtocol: clients over QUIC come without a header")
+	}
 	sessions := p.field("sessions")
 	if l.Protocol == "UDP" {
 		v.between(sessions, l.Sessions, 1, 1_000_000)

@@ -1,6 +1,9 @@
 package http1
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Header is a field to send: a name in the case it is sent in, and a value.
 type Header struct{ Name, Value string }
@@ -104,6 +107,12 @@ func (e *Edit) seal() *Edit {
 		e.tail = appendLine(e.tail, h.Name, []byte(h.Value))
 	}
 	return e
+}
+
+// Names reports whether e changes fields called name, which is in lower case.
+func (e *Edit) Names(name string) bool {
+	return e != nil && (e.leavesOut(identify([]byte(name)), []byte(name)) ||
+		slices.ContainsFunc(e.lines, func(h Header) bool { return strings.EqualFold(h.Name, name) }))
 }
 
 // leavesOut reports whether received fields of that name are left out.

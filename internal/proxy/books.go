@@ -92,8 +92,8 @@ func (r *request) describe(x *traffic.Exchange, h *http1.Request) {
 
 // protocol is what the client speaks.
 func (r *request) protocol() string {
-	if r.client.lane {
-		return "HTTP/2.0"
+	if v := r.client.version; v != "" {
+		return v
 	}
 	return [...]string{"HTTP/1.0", "HTTP/1.1"}[r.minor]
 }

@@ -20,6 +20,7 @@ type client struct {
 	worker   *worker
 	protocol string // TCP or TLS if it is a stream, which is one request without messages
 	server   string // that a TLS client asked for
+	version  string // of HTTP, if the client is a lane
 	peer     netip.Addr
 	peerText []byte // peer as text, once needed
 
@@ -30,7 +31,6 @@ type client struct {
 	timer loop.Timer     // between requests, for a head, or for a lingering close
 
 	fresh     bool // nothing was parsed yet: it may turn out to speak HTTP/2
-	lane      bool // a stream of a session, not a connection
 	closed    bool
 	broken    bool // it gets a reset: a stream that did not end well must not look whole
 	eof       bool // the client has ended its direction
@@ -440,7 +440,7 @@ func (cl *client) close() {
 	if cl.broken {
 		cl.conn.Abort()
 	}
-	if cl.lane {
+	if cl.version != "" {
 		w.lanes--
 	} else {
 		w.server.clients.Add(-1)

@@ -36,7 +36,9 @@ func (s *Server) drain(ctx context.Context) {
 	if started {
 		live, cancel := context.WithTimeout(ctx, orLong(shutdown.Drain))
 		defer cancel()
+		defer context.AfterFunc(live, s.cutOff)()
 		s.drainWorkers(live)
+		s.annexes.Wait()
 		s.relays.running.Wait()
 		copies, cancelCopies := context.WithTimeout(ctx, orLong(shutdown.Copies))
 		defer cancelCopies()
@@ -49,6 +51,8 @@ func (s *Server) drain(ctx context.Context) {
 // release ends the loops and everything else that needs an end, when nothing
 // is left to do. Loops that were never started free what they hold by running.
 func (s *Server) release(started bool) {
+	s.cutOff()
+	s.annexes.Wait()
 	for _, w := range s.workers {
 		w.loop.Stop()
 		if !started {

@@ -20,6 +20,7 @@ type listener struct {
 	relay *relay // instead of group, of UDP
 
 	terminator *terminator
+	annex      Annex // of HTTP/3; nil if there is none
 }
 
 // addr is the bound address.
@@ -65,7 +66,10 @@ func (s *Server) openListeners(cfg *config.Config, inherited map[string]*loop.Gr
 	for i := range cfg.Listeners {
 		def := &cfg.Listeners[i]
 		key := keyOf(def)
-		if s.listeners[key] != nil {
+		if ln := s.listeners[key]; ln != nil {
+			if err := s.openAnnex(ln, def); err != nil {
+				return fresh, fmt.Errorf("listener %s: HTTP/3: %w", def.Name, err)
+			}
 			continue
 		}
 		ln := &listener{id: s.nextID, name: def.Name, key: key, terminator: newTerminator()}
@@ -75,6 +79,9 @@ func (s *Server) openListeners(cfg *config.Config, inherited map[string]*loop.Gr
 		s.nextID++
 		s.listeners[key] = ln
 		fresh = append(fresh, ln)
+		if err := s.openAnnex(ln, def); err != nil {
+			return fresh, fmt.Errorf("listener %s: HTTP/3: %w", def.Name, err)
+		}
 	}
 	return fresh, nil
 }
@@ -110,7 +117,11 @@ func (s *Server) index(p *plan) {
 		if def.Terminates() {
 			ln.terminator.use(def.TLS)
 		}
-		p.places[ln.id] = place{index: i, open: true}
+		at := place{index: i, open: true}
+		if def.HTTP3 != nil && ln.annex != nil {
+			at.altSvc = altSvc(ln.addr().Port())
+		}
+		p.places[ln.id] = at
 	}
 	for _, ln := range s.listeners {
 		if i, ok := byName[ln.name]; ok && !p.places[ln.id].open {
@@ -119,10 +130,14 @@ func (s *Server) index(p *plan) {
 	}
 }
 
-// closeListeners closes the listeners that are not in p.
+// closeListeners closes the listeners that are not in p, and what beside them is not.
 func (s *Server) closeListeners(p *plan) {
 	for key, ln := range s.listeners {
-		if !p.place(ln).open {
+		open := p.place(ln).open
+		if !open || p.listener(ln).HTTP3 == nil {
+			s.closeAnnex(ln)
+		}
+		if !open {
 			s.handover.withdraw(ln)
 			ln.close()
 			delete(s.listeners, key)

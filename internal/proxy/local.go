@@ -82,6 +82,7 @@ func (r *request) answer(a *http1.Answer) {
 	a.Close = !r.keep
 	a.KeepAlive10 = r.keep && r.minor == 0
 	a.HeadOnly = r.head
+	a.Extra = append(a.Extra, cl.alternative()...)
 	r.begun = true
 	cl.out.Commit(a.Append(cl.out.Room(512)))
 	r.settle()

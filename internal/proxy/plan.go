@@ -26,6 +26,8 @@ type plan struct {
 type place struct {
 	index int  // in Config.Listeners, -1 if it is not there
 	open  bool // it is there under the same address
+
+	altSvc []byte // line that tells of HTTP/3; nil if it has none
 }
 
 // place returns where ln is in p. Listeners that are newer than p are nowhere.

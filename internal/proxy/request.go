@@ -312,6 +312,7 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 		r.keep = false
 	}
 	o.Close = !r.keep && !r.tunnel
+	o.Extra = r.alternative(resp)
 	room := 512
 	if o.Length > 0 && hasBody {
 		room += int(min(o.Length, maxJoint))

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ type Options struct {
 	// listeners, so that no connection is lost when one replaces the other. With
 	// none running, or on systems other than Linux, listeners are opened anew.
 	Takeover bool
+	// HTTP3 opens what serves HTTP/3 on a listener of HTTPS whose configuration asks
+	// for it; nil leaves it out.
+	HTTP3 func(*Entrance) (Annex, error)
 	// TakenOver, if not nil, is called when another instance has taken over and
 	// this one begins to drain.
 	TakenOver func()
@@ -53,6 +57,9 @@ type Server struct {
 	serving  atomic.Bool
 	draining atomic.Bool
 	ending   sync.Once
+	annexes  sync.WaitGroup  // those that drain
+	ended    context.Context // done when no annex may wait any more
+	cutOff   context.CancelFunc
 	taken    sync.Once // by another instance
 	done     chan struct{}
 
@@ -92,6 +99,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		liveIDs:   map[liveKey]int{},
 	}
 	s.relays = &relays{server: s}
+	s.ended, s.cutOff = context.WithCancel(context.Background())
 	s.mirrors.Changed = s.noteBreaker
 	s.liveID("", "")
 	if err := s.open(cfg); err != nil {
@@ -168,6 +176,7 @@ func (s *Server) Start() error {
 	for _, ln := range s.listeners {
 		s.accept(ln)
 	}
+	s.serveAnnexes()
 	s.serving.Store(true)
 	return nil
 }
@@ -205,6 +214,7 @@ func (s *Server) Apply(cfg *config.Config) ([]route.Problem, error) {
 	for _, ln := range fresh {
 		s.accept(ln)
 	}
+	s.serveAnnexes()
 	return problems, nil
 }
 

@@ -65,7 +65,7 @@ func (w *worker) acceptLane(s *session.Session, c *loop.Conn) loop.Handler {
 	a := w.sessions[s]
 	a.conn = c
 	cl := w.newClient(a)
-	cl.lane = true
+	cl.version = "HTTP/2.0"
 	cl.rest()
 	w.lanes++
 	return cl

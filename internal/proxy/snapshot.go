@@ -78,7 +78,7 @@ type collector struct {
 
 // visit runs on w's loop.
 func (c *collector) visit(w *worker, snap *telemetry.Snapshot) {
-	snap.Clients += int64(len(w.clients) - w.lanes + len(w.sessions) + len(w.openings))
+	snap.Clients += int64(len(w.clients) - w.lanes + len(w.sessions) + len(w.openings) + w.guests)
 	snap.Accepted += w.accepted
 	for row, n := range w.handshakes {
 		c.handshakes[row] += n

@@ -34,6 +34,7 @@ type worker struct {
 	clients    map[*client]struct{}
 	lanes      int // of clients, those that are streams of sessions
 	sessions   map[*session.Session]arrival
+	guests     int              // connections of annexes
 	serving    *session.Options // of new sessions
 	accepted   uint64
 	live       []*telemetry.Live // by live id; nil until used

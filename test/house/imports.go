@@ -23,6 +23,7 @@ var Floors = []Floor{
 	{"floor 2, one step up", []string{"upstream"}}, // its connections may be lanes of a session
 	{"floor 3", []string{"mirror"}},
 	{"floor 4", []string{"proxy", "admin", "demo"}},
+	{"floor 4, one step up", []string{"http3"}}, // its requests enter the proxy
 	{"floor 5", []string{"cli"}},
 }
 
