@@ -75,7 +75,7 @@ lint: $(GOLANGCI) ## Run golangci-lint
 	$(GOLANGCI) run ./...
 
 race: ## Run all tests under the race detector
-	@.ci/need gcc
+	@.ci/need gcc openssl curl
 	CGO_ENABLED=1 go test -race ./...
 
 fuzz-short: ## Fuzz every target for five seconds
@@ -83,6 +83,10 @@ fuzz-short: ## Fuzz every target for five seconds
 
 isolation-quick: build ## Run bad shadows for a moment each; LOADS=post-4k,stream for the other half
 	go run ./test/isolation -quick -loads $(LOADS)
+
+peers: ## Test against Redis, dnsmasq, dig, haproxy, openssl and curl
+	@.ci/need redis-server dnsmasq dig haproxy openssl curl
+	PATH="$$PATH:/usr/sbin" go test -tags peers -run '^TestPeer' ./internal/proxy
 
 ##@ Longer runs
 
@@ -92,6 +96,13 @@ fuzz: ## Fuzz every target for FUZZTIME (60s)
 bench: build ## Measure against nginx and haproxy; QUICK=1 for a short run without verdict
 	@.ci/need nginx haproxy
 	go run ./test/bench $(if $(QUICK),-quick)
+
+bench-protocols: build ## Measure TLS, HTTP/2 and gRPC against nginx and Envoy; QUICK=1 as for bench
+	@.ci/need nginx envoy h2load
+	go run ./test/bench -protocols $(if $(QUICK),-quick)
+
+interop: ## Run gRPC's own interoperability tests, case by case
+	go test -count=1 -v ./test/interop
 
 h2spec: build $(H2SPEC) ## Run h2spec, the conformance tests of HTTP/2
 	go run ./test/h2spec -h2spec $(H2SPEC)
@@ -120,4 +131,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick fuzz bench h2spec isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols interop h2spec isolation golden clean

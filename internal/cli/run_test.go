@@ -95,7 +95,7 @@ func start(t *testing.T, args ...string) *running {
 		cancel()
 		r.end()
 	})
-	r.base = r.log.await(t, `web +(http://\S+)`)[1]
+	r.base = r.log.await(t, `web +(https?://\S+)`)[1]
 	r.admin = strings.TrimPrefix(r.log.await(t, `admin +(http://\S+|off)`)[1], "http://")
 	r.log.await(t, `\n  route `)
 	return r

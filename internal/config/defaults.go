@@ -75,7 +75,7 @@ func setTLSDefaults(l *Listener) {
 	if l.Protocol == "HTTPS" {
 		or(&t.Mode, TLSTerminate)
 	}
-	if t.Mode != TLSTerminate {
+	if l.Protocol != "HTTPS" && t.Mode != TLSTerminate {
 		return
 	}
 	or(&t.ClientAuth, ClientAuthNone)

@@ -115,6 +115,9 @@ func (v *validator) validateBackends() {
 		oneOf(v, p.field("balance"), b.Balance, RoundRobin, LeastRequest)
 		if b.ProxyProtocol != "" {
 			oneOf(v, p.field("proxyProtocol"), b.ProxyProtocol, "v1", "v2")
+			if b.Protocol == ProtocolHTTP2 {
+				v.fail(p.field("proxyProtocol"), "use protocol: HTTP1", "tells of the client of a whole connection, which HTTP2 shares among clients")
+			}
 		}
 		if b.TLS != nil {
 			v.backendTLS(p.field("tls"), b.TLS)

@@ -54,12 +54,12 @@ func Timeout(value []byte) (d time.Duration, ok bool) {
 	if last < 1 || last > 8 {
 		return 0, false
 	}
-	n := time.Duration(0)
+	n := int64(0)
 	for _, c := range value[:last] {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		n = n*10 + time.Duration(c-'0')
+		n = n*10 + int64(c-'0')
 	}
 	var unit time.Duration
 	switch value[last] {
@@ -79,7 +79,7 @@ func Timeout(value []byte) (d time.Duration, ok bool) {
 		return 0, false
 	}
 	// A hundred million hours are more than a Duration holds.
-	return max(min(n, longest/unit)*unit, 1), true
+	return time.Duration(max(min(n, int64(longest/unit))*int64(unit), 1)), true
 }
 
 // longest is more than anybody waits, and far from an overflow of a clock.

@@ -115,7 +115,6 @@ var (
 	errCompression   = &Error{CompressionError, "a field section cannot be decoded"}
 	errHeadLong      = &Error{EnhanceYourCalm, "a field section is far longer than allowed"}
 	errFlood         = &Error{EnhanceYourCalm, "too many frames that bring nothing"}
-	errNoIDs         = &Error{NoError, "all stream numbers are used"}
 )
 
 // appendFrame appends the header of a frame with n bytes of payload.

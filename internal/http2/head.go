@@ -198,7 +198,7 @@ func (m *Machine) fields(block []byte) *Error {
 	switch {
 	case s != nil && s.remote:
 		m.broken(s, StreamClosed)
-		return m.waste(1)
+		return m.waste()
 	case s != nil:
 		m.more(s, h)
 		return nil
@@ -210,7 +210,7 @@ func (m *Machine) fields(block []byte) *Error {
 		case !cut:
 			return errClosed
 		}
-		return m.waste(1) // it was on its way when we ended the stream
+		return m.waste() // it was on its way when we ended the stream
 	}
 	return m.open(h)
 }
@@ -222,15 +222,15 @@ func (m *Machine) open(h *Head) *Error {
 	switch {
 	case m.id > m.refuse:
 		m.past.setCut(m.id)
-		return m.waste(1)
+		return m.waste()
 	case len(m.streams) >= int(m.limits.Streams):
 		m.past.setCut(m.id)
 		m.sendReset(m.id, RefusedStream)
-		return m.waste(1)
+		return m.waste()
 	case m.odd || !h.request() || m.ends && h.Length > 0:
 		m.past.setCut(m.id)
 		m.sendReset(m.id, ProtocolError)
-		return m.waste(1)
+		return m.waste()
 	}
 	s := m.newStream(m.id)
 	s.headDone, s.length, s.remote = true, h.Length, m.ends

@@ -273,7 +273,7 @@ func (m *Machine) begin() *Error {
 		return m.beginData()
 	case m.kind > frameContinuation:
 		m.reading = m.left > 0
-		return m.waste(1)
+		return m.waste()
 	case m.left == 0:
 		m.reading = false
 		return m.whole(nil)
@@ -407,10 +407,10 @@ const (
 
 func (b *budget) earn(n int) { b.left = min(b.left+n, wasteBurst) }
 
-// waste takes n from the budget.
-func (m *Machine) waste(n int) *Error {
+// waste takes one frame from the budget.
+func (m *Machine) waste() *Error {
 	b := &m.budget
-	if b.left -= n; b.left >= 0 {
+	if b.left--; b.left >= 0 {
 		return nil
 	}
 	earned := int((m.Now - b.at) * wasteRate / time.Second)

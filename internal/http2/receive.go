@@ -42,7 +42,7 @@ func (m *Machine) beginData() *Error {
 	}
 	m.reading = false
 	if m.flags&flagEndStream == 0 {
-		if err := m.waste(1); err != nil {
+		if err := m.waste(); err != nil {
 			return err
 		}
 	}
@@ -222,7 +222,7 @@ func (m *Machine) priority(p []byte) *Error {
 			m.sendReset(m.id, code)
 		}
 	}
-	return m.waste(1)
+	return m.waste()
 }
 
 // reset ends a stream because the peer says so.
@@ -240,7 +240,7 @@ func (m *Machine) reset(p []byte) *Error {
 		m.handler.Reset(s, code)
 		m.drop(s)
 	}
-	return m.waste(1)
+	return m.waste()
 }
 
 // settings takes over the peer's settings.
@@ -251,7 +251,7 @@ func (m *Machine) settings(p []byte) *Error {
 	case m.flags&flagAck != 0 && len(p) > 0, len(p)%6 != 0:
 		return errFrameSize
 	case m.flags&flagAck != 0:
-		return m.waste(1)
+		return m.waste()
 	}
 	m.settled = true
 	before := m.first
@@ -267,7 +267,7 @@ func (m *Machine) settings(p []byte) *Error {
 			m.handler.Window(s)
 		}
 	}
-	return m.waste(1)
+	return m.waste()
 }
 
 func (m *Machine) setting(id uint16, value uint32) *Error {
@@ -313,7 +313,7 @@ func (m *Machine) ping(p []byte) *Error {
 		out := appendFrame(m.Out.Room(headerLen+8), 8, framePing, flagAck, 0)
 		m.Out.Commit(append(out, p...))
 	}
-	return m.waste(1)
+	return m.waste()
 }
 
 // gone notes that the peer wants no more streams, and ends those that it will
@@ -328,7 +328,7 @@ func (m *Machine) gone(p []byte) *Error {
 	m.leaving = true
 	last := binary.BigEndian.Uint32(p) & mostID
 	if m.server {
-		return m.waste(1)
+		return m.waste()
 	}
 	for id, s := range m.streams {
 		if id > last {
@@ -336,7 +336,7 @@ func (m *Machine) gone(p []byte) *Error {
 			m.drop(s)
 		}
 	}
-	return m.waste(1)
+	return m.waste()
 }
 
 // window makes a window larger.
@@ -353,7 +353,7 @@ func (m *Machine) window(p []byte) *Error {
 			return errWindowLarge
 		}
 		m.handler.Window(nil)
-		return m.waste(1)
+		return m.waste()
 	}
 	if m.idle(m.id) {
 		return errIdle
@@ -369,5 +369,5 @@ func (m *Machine) window(p []byte) *Error {
 		s.send += n
 		m.handler.Window(s)
 	}
-	return m.waste(1)
+	return m.waste()
 }

@@ -54,7 +54,6 @@ type layer struct {
 	again Timer   // to deliver what is left
 	late  Timer   // for the handshake, then for the goodbye
 	out   []byte  // encrypted and not yet taken by below
-	plain []byte  // small writes that become one record; the loop's
 }
 
 type (
@@ -112,7 +111,7 @@ func (s *layer) shaken(err error) {
 	if s.conn.closed {
 		return
 	}
-	s.flush() // the end of the handshake, or the alert that says why not
+	_ = s.flush() // the end of the handshake, or the alert that says why not; an error comes again
 	if err != nil {
 		s.vain = true
 		done(s.conn, nil, err)
@@ -126,8 +125,11 @@ func (s *layer) shaken(err error) {
 
 // ready takes readiness of what is below.
 func (s *layer) ready(r Ready) {
+	if r&(Readable|Hangup) != 0 {
+		s.wire.dry = false
+	}
 	if r&(Writable|Hangup) != 0 && len(s.out) > 0 {
-		s.flush()
+		_ = s.flush() // an error comes again
 	}
 	switch {
 	case s.conn.closed && s.vain:
@@ -275,7 +277,7 @@ func (s *layer) write(b []byte) error {
 // flush hands what is encrypted to below, as much as it takes.
 func (s *layer) flush() error {
 	if s.done != nil {
-		s.wire.take(s)
+		s.wire.take()
 	}
 	for len(s.out) > 0 {
 		v := &s.conn.loop.single
@@ -312,7 +314,7 @@ func (s *layer) end(how ending) error {
 	case s.done != nil && how == endWrite:
 		return net.ErrClosed
 	case s.done != nil:
-		s.flush()
+		_ = s.flush() // what cannot be said now is not
 		s.bury(endClose)
 		return nil
 	}

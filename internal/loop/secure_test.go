@@ -313,3 +313,134 @@ func TestTLSExchangesAllocateLittle(t *testing.T) {
 		t.Errorf("%v allocations for an exchange", n)
 	}
 }
+
+// slowly is a connection that writes a few bytes at a time, so that records and
+// messages of the handshake come in every way that they can be split.
+type slowly struct {
+	net.Conn
+	size int
+}
+
+func (c slowly) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = c.Conn.Write(p[n:min(n+c.size, len(p))])
+		n += k
+	}
+	return n, err
+}
+
+func TestTLSBytesThatComeOneByOne(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		for _, size := range []int{1, 2, 3, 5, 1000} {
+			c, raw := s.pair(silent(s))
+			shaken := make(chan error, 1)
+			done := func(c *Conn, _ *tls.ConnectionState, err error) {
+				c.SetHandler(newEcho(3))
+				shaken <- err
+			}
+			var peer *tls.Conn
+			if s.server {
+				peer = tls.Client(slowly{raw, size}, s.clientConfig())
+				s.on(func() { s.loop.SecureServer(c, nil, s.serverConfig(), patienceOfTests, done) })
+			} else {
+				peer = tls.Server(slowly{raw, size}, s.serverConfig())
+				s.on(func() { s.loop.SecureClient(c, s.clientConfig(), patienceOfTests, done) })
+			}
+			io.WriteString(peer, "what comes in pieces comes")
+			if err := await(s, shaken, "the handshake"); err != nil {
+				s.Fatal(err)
+			}
+			got := make([]byte, 26)
+			if _, err := io.ReadFull(peer, got); err != nil || string(got) != "what comes in pieces comes" {
+				s.Errorf("%d bytes at a time: got %q, %v", size, got, err)
+			}
+			s.on(c.Close)
+		}
+	})
+}
+
+// What the driving of crypto/tls stands on: a read that finds nothing in the middle
+// of a record can be tried again.
+func TestTLSReadsCanBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	client, server := net.Pipe()
+	defer client.Close()
+	go tls.Client(client, &tls.Config{InsecureSkipVerify: true}).Write([]byte("hello"))
+	starved := &starving{Conn: server}
+	conn := tls.Server(starved, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	starved.begun = true
+	var got []byte
+	for refused := 0; len(got) < 5; {
+		var buf [5]byte
+		n, err := conn.Read(buf[:])
+		got = append(got, buf[:n]...)
+		if err == wouldBlock {
+			refused++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if refused > 100 {
+			t.Fatal("the read does not go on")
+		}
+	}
+	if string(got) != "hello" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// starving gives a byte at every other read, once it has begun.
+type starving struct {
+	net.Conn
+	begun, full bool
+}
+
+func (c *starving) Read(p []byte) (int, error) {
+	if !c.begun {
+		return c.Conn.Read(p)
+	}
+	if c.full = !c.full; !c.full {
+		return 0, wouldBlock
+	}
+	return c.Conn.Read(p[:1])
+}
+
+// counted counts the reads of a transport.
+type counted struct {
+	transport
+	reads int
+}
+
+func (c *counted) recv(p []byte) (int, error) {
+	c.reads++
+	return c.transport.recv(p)
+}
+
+// A read that found less than it had room for need not be tried again before
+// the socket says that there is more.
+func TestTLSReadsASocketOnceForAMessage(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		c, peer := s.secured(newEcho(64 << 10))
+		below := &counted{}
+		s.on(func() {
+			below.transport, c.layer.below = c.layer.below, below
+		})
+		message, answer := bytes.Repeat([]byte("m"), 300), make([]byte, 300)
+		const messages = 100
+		for range messages {
+			peer.Write(message)
+			if _, err := io.ReadFull(peer, answer); err != nil {
+				s.Fatal(err)
+			}
+		}
+		s.on(func() {
+			// An event more or less is the system's affair.
+			if below.reads < messages || below.reads > messages+messages/2 {
+				s.Errorf("%d reads for %d messages", below.reads, messages)
+			}
+		})
+	})
+}

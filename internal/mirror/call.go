@@ -57,6 +57,9 @@ type rpc struct {
 	end      traffic.GRPCCall
 }
 
+// outOfTime is why a copy of a call ends with the client's patience.
+const outOfTime = "no whole answer within the client's grpc-timeout"
+
 // cutsMessages prepares a copy whose body may be cut, and returns how its length
 // is announced: where the cut will be is not known before.
 func (c *Copy) cutsMessages(length int64) int64 {

@@ -499,7 +499,7 @@ func (e *copyExpired) Run() {
 	}
 	if c.rpc.hurried {
 		c.call.Cancel()
-		c.miss(traffic.FailTimeout, "no whole answer within the client's grpc-timeout")
+		c.miss(traffic.FailTimeout, outOfTime)
 		return
 	}
 	if !c.call.Whole && c.call.Out.Len() == 0 {
@@ -579,6 +579,8 @@ func (c *Copy) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 		c.complete()
 	case f.Stale && c.owner.closed:
 		c.drop(traffic.DropShutdown) // it was behind a copy that was dropped
+	case c.rpc.deadline > 0 && c.owner.loop.Now() >= c.rpc.deadline:
+		c.miss(traffic.FailTimeout, outOfTime) // the shadow knows the client's time too
 	case c.again(f):
 		c.retried = true
 		if !f.Stale {

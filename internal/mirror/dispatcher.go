@@ -95,7 +95,7 @@ func (d *Dispatcher) choose(p *Policy, s *Subject, join *Join) *Copy {
 		c.drop(reason)
 		return nil
 	}
-	c.rpc.is, c.rpc.deadline = s.Match.GRPC, s.Deadline
+	c.rpc.is, c.rpc.deadline, c.call.Until = s.Match.GRPC, s.Deadline, s.Deadline
 	c.announce(s)
 	return c
 }

@@ -28,7 +28,7 @@ func helloOf(t testing.TB, c *tls.Config) []byte {
 	if _, err := io.ReadFull(server, body); err != nil {
 		t.Fatal(err)
 	}
-	return append(header, body...)
+	return slices.Concat(header, body)
 }
 
 // hellos are real ones, and the names in them.

@@ -28,7 +28,9 @@ func (r *request) readCall(h *http1.Request) {
 		return
 	}
 	if value, ok := h.Value(grpc.TimeoutField, 0); ok {
-		r.rpc.timeout, _ = grpc.Timeout(value)
+		if t, ok := grpc.Timeout(value); ok {
+			r.rpc.timeout = max(t, 1) // a client may say that its time was up already
+		}
 	}
 }
 
@@ -43,7 +45,32 @@ func (r *request) total() time.Duration {
 
 // overdue says whether the client itself has given the call up by now.
 func (r *request) overdue() bool {
-	return r.rpc.timeout > 0 && r.worker.loop.Now() >= r.start+r.rpc.timeout
+	return r.rpc.timeout > 0 && r.worker.loop.Now() >= r.until()
+}
+
+// until returns when the client gives the call up, on the loop's clock; 0 = never.
+func (r *request) until() time.Duration {
+	if r.rpc.timeout == 0 {
+		return 0
+	}
+	return r.start + r.rpc.timeout
+}
+
+// expire ends a call that is overdue. One that has been answered in part ends as its
+// client expects, by trailers.
+func (r *request) expire() {
+	const why = "the primary did not answer within the client's grpc-timeout"
+	if !r.begun || !r.outChunks {
+		r.fail(504, traffic.Primary, why)
+		return
+	}
+	r.source, r.reason = traffic.Primary, why
+	r.call.Cancel()
+	w, out := r.worker, &r.client.out
+	r.rpc.end = traffic.GRPCCall{Status: traffic.GRPCDeadlineExceeded, Message: why}
+	w.target = grpc.AppendStatus(w.target[:0], r.rpc.end.Status, why)
+	out.Commit(http1.AppendLastChunk(out.Room(8+len(w.target)), w.target))
+	r.settle()
 }
 
 // answerCall answers a gRPC call in the way that its client understands: with

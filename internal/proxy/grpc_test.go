@@ -297,6 +297,56 @@ func TestAnImpatientClientDoesNotEjectAnEndpoint(t *testing.T) {
 	})
 }
 
+// Servers know the client's time as well, and give up a call that is over it. Who is
+// first makes no difference, to the client, to the endpoint or to the mirror.
+func TestACallThatIsGivenUpInTheEnd(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary, shadow, log := scripted(t), scripted(t), newLog()
+		cfg := mirrored(primary.address(), shadow.address(), "            writes: copy\n            timeout: 1h\n            backoff: {failures: 1}")
+		cfg = strings.ReplaceAll(cfg, `"]}`, `"], health: {failures: 1, eject: 1h}}`)
+		s, addr := serveWith(t, Options{Driver: d, Sinks: []traffic.Sink{log}}, "accessLog: {path: \"-\"}\n"+cfg)
+		c := dial(t, addr)
+		send(t, c, rpcHead("/shop.Cart/Get", "grpc-timeout: 0n\r\n"))
+		primary.next(t).Close()
+		shadow.next(t).Close()
+		got, err := readAnswer(bufio.NewReader(c), "POST")
+		if err != nil || got.value("grpc-status") != "4" {
+			t.Errorf("got %+v, %v, want status 4", got, err)
+		}
+		x := log.next(t)
+		if o := x.Copies[0]; x.GRPC.Status != traffic.GRPCDeadlineExceeded || o.Error != "no whole answer within the client's grpc-timeout" && o.Reason != traffic.DropClientGone {
+			t.Errorf("handed over %+v", x)
+		}
+		for _, e := range s.Snapshot().Endpoints {
+			if e.Ejected || e.Failures != 0 {
+				t.Errorf("got %+v", e)
+			}
+		}
+		if m := books(t, s); m.Breaker != "closed" {
+			t.Errorf("the breaker is %s", m.Breaker)
+		}
+	})
+}
+
+func TestAnAnswerThatTakesTooLongEndsWithAStatus(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		primary, log := scripted(t), newLog()
+		_, addr := serveWith(t, Options{Driver: d, Sinks: []traffic.Sink{log}}, "accessLog: {path: \"-\"}\n"+plain(primary.address(), ""))
+		c := dial(t, addr)
+		send(t, c, rpcHead("/shop.Cart/Watch", "grpc-timeout: 300m\r\n")+"0\r\n\r\n")
+		p := primary.next(t)
+		head(t, bufio.NewReader(p))
+		send(t, p, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk(rpcMessage("hi")))
+		got, err := readAnswer(bufio.NewReader(c), "POST")
+		if err != nil || got.body != rpcMessage("hi") || !strings.Contains(strings.Join(got.trailer, "|"), "grpc-status: 4") {
+			t.Errorf("got %q with %q, %v, want the message and status 4", got.body, got.trailer, err)
+		}
+		if x := log.next(t); x.GRPC.Status != traffic.GRPCDeadlineExceeded || x.Status != 200 || x.Source != traffic.Primary {
+			t.Errorf("handed over %+v", x)
+		}
+	})
+}
+
 func TestRulesMatchCalls(t *testing.T) {
 	drivers(t, func(t *testing.T, d loop.Driver) {
 		backends := map[string]*recorder{}

@@ -131,6 +131,7 @@ func (r *request) forward(m *route.Request, trusted bool) {
 	r.call.Head = r.head
 	r.call.Once = !r.safe || !r.bodyDone
 	r.call.Upgrade = o.Upgrade
+	r.call.Until = r.until()
 	r.call.Whole = r.bodyDone
 	r.announce(choice.backend)
 	r.send(endpoint)
@@ -168,10 +169,7 @@ func (r *request) copy(m *route.Request, o *http1.Outgoing) {
 		return
 	}
 	s := &w.subject
-	s.Head, s.Match, s.Draw, s.Deadline = r.client.head, m, w.random.Uint64(), 0
-	if r.rpc.timeout > 0 {
-		s.Deadline = r.start + r.rpc.timeout
-	}
+	s.Head, s.Match, s.Draw, s.Deadline = r.client.head, m, w.random.Uint64(), r.until()
 	s.From, s.To = r.client.from, r.client.to
 	for _, policy := range r.rule.mirrors {
 		c := w.copies.Offer(policy, s, o, r.join)
@@ -378,6 +376,8 @@ func (r *request) Data(_ *upstream.Call, p []byte, b *spool.Buffer) {
 // End implements upstream.Caller.
 func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 	switch {
+	case f.Failed() && r.overdue():
+		r.expire() // the primary knows the client's time too
 	case f.Failed() && r.retry(f):
 	case f.Failed() && r.streamed:
 		r.breakStream(traffic.Primary, f.Detail)

@@ -71,7 +71,7 @@ func (r *request) timedOut() {
 	case r.client.out.Len() > 0:
 		r.client.gone(traffic.Client, "the client stopped reading")
 	case r.overdue(): // which says more about the client's patience than about anybody's health
-		r.fail(504, traffic.Primary, "the primary did not answer within the client's grpc-timeout")
+		r.expire()
 	case r.bodyDone || r.call.Out.Len() > 0 || r.expect:
 		r.call.Fail()
 		r.fail(504, traffic.Primary, "the primary did not answer in time")

@@ -189,3 +189,42 @@ backends:
 		}
 	})
 }
+
+// A session that is resumed has the identity of the one before, and none is
+// resumed whose authority is no longer believed: tickets outlive a reload.
+func TestTLSResumedSessionsAreStillVerified(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		h, foreign := newHouse(t), certs.New(t)
+		leaf := h.authority.Leaf(t, "shop.example.com")
+		yaml := func(authority string) string {
+			return strings.Replace(h.yaml(shown(leaf)+", clientAuth: require, clientCA: "+authority, ""), "      - backends: [{name: v1}]",
+				"      - matches: [{identities: [me]}]\n        redirect: {hostname: me}\n      - backends: [{name: v1}]", 1)
+		}
+		s, addr := serve(t, loop.DefaultDriver(), yaml(h.authority.File))
+		cfg := &tls.Config{
+			RootCAs: h.authority.Pool, ServerName: "shop.example.com", MaxVersion: version,
+			ClientSessionCache: tls.NewLRUClientSessionCache(1), Certificates: []tls.Certificate{h.authority.Leaf(t, "me").Pair},
+		}
+		ask := func() (answer string, resumed bool, err error) {
+			conn, err := tls.Dial("tcp", addr, cfg)
+			if err != nil {
+				return "", false, err
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+			text, err := io.ReadAll(conn)
+			return string(text), conn.ConnectionState().DidResume, err
+		}
+		for i := range 3 {
+			if answer, resumed, err := ask(); err != nil || resumed != (i > 0) || !strings.Contains(answer, "https://me/") {
+				t.Errorf("connection %d: resumed %v, %v, %q", i, resumed, err, answer)
+			}
+		}
+		if _, err := s.Apply(parse(t, yaml(foreign.File))); err != nil {
+			t.Fatal(err)
+		}
+		if answer, resumed, err := ask(); err == nil {
+			t.Errorf("TLS %x: a client that is not believed any more gets %q, resumed %v", version, answer, resumed)
+		}
+	}
+}

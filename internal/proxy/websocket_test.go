@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -504,9 +503,4 @@ func waitFor(s *Server, wanted func(telemetry.Mirror) bool) telemetry.Mirror {
 			return m
 		}
 	}
-}
-
-// isEnd says whether err is an end of a connection, whoever made it.
-func isEnd(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || err != nil && (strings.Contains(err.Error(), "reset") || strings.Contains(err.Error(), "broken pipe"))
 }

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"time"
+
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -40,6 +42,10 @@ type Call struct {
 	// Server is the name to ask for and to verify by TLS, if the backend has none
 	// of its own; empty is the endpoint's host. It is not kept after End.
 	Server []byte
+	// Until is when whoever asked stops waiting, on the loop's clock; 0 = never. What
+	// fails from then on is not held against the endpoint: a server may give up what
+	// nobody waits for.
+	Until time.Duration
 	// Reused says that the call went out on a connection that existed before.
 	// Set by Send.
 	Reused bool

@@ -599,10 +599,15 @@ func (c *Conn) fail(f Failure) {
 	if c.closed {
 		return
 	}
-	if !f.Stale && (!c.tunnel || c.connecting) {
+	if !f.Stale && (!c.tunnel || c.connecting) && !c.overdue() {
 		c.client.health(c.endpoint).failed(c.endpoint, c.client.Loop.Now())
 	}
 	c.failAll(f)
+}
+
+// overdue says that nobody waits any more for the call that is being answered.
+func (c *Conn) overdue() bool {
+	return len(c.calls) > 0 && c.calls[0].Until > 0 && c.client.Loop.Now() >= c.calls[0].Until
 }
 
 // failAll closes the connection and ends all calls, the first one with f.

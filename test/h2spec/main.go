@@ -5,10 +5,16 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -19,10 +25,10 @@ import (
 	"time"
 )
 
-// sections are what is run: everything, but for http2/3.5/2, which wants the
-// connection closed without a word after an invalid preface. A port that speaks
-// HTTP/1.1 as well answers 400 first.
-var sections = []string{"generic", "hpack", "http2/3.5/1", "http2/4", "http2/5", "http2/6", "http2/7", "http2/8"}
+// inClear are the sections that are run without TLS: all but http2/3.5/2, which
+// wants the connection closed without a word after an invalid preface. A port
+// that speaks HTTP/1.1 as well answers 400 first.
+var inClear = []string{"generic", "hpack", "http2/3.5/1", "http2/4", "http2/5", "http2/6", "http2/7", "http2/8"}
 
 func main() {
 	understudy := flag.String("understudy", "bin/understudy", "the proxy to test")
@@ -49,29 +55,51 @@ func run(ctx context.Context, understudy, h2spec string) error {
 	})}
 	go func() { _ = server.Serve(backend) }()
 	defer server.Close()
-	address, err := freeAddress()
-	if err != nil {
-		return err
+	var addresses [2]string // in clear, and with TLS
+	for i := range addresses {
+		if addresses[i], err = freeAddress(); err != nil {
+			return err
+		}
 	}
-	stop, err := start(ctx, understudy, address, backend.Addr().String())
+	stop, err := start(ctx, understudy, addresses, backend.Addr().String())
 	if err != nil {
 		return err
 	}
 	defer stop()
+	return errors.Join(
+		test(ctx, h2spec, addresses[0], inClear...),
+		test(ctx, h2spec, addresses[1], "-t", "-k"),
+	)
+}
+
+// test runs the tests against address.
+func test(ctx context.Context, h2spec, address string, arguments ...string) error {
 	host, port, _ := strings.Cut(address, ":")
-	cmd := exec.CommandContext(ctx, h2spec, append([]string{"-h", host, "-p", port}, sections...)...)
+	cmd := exec.CommandContext(ctx, h2spec, append([]string{"-h", host, "-p", port}, arguments...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }
 
+const configuration = `
+listeners:
+  - {name: clear, address: %q}
+  - {name: secure, address: %q, protocol: HTTPS, tls: {certificates: [{cert: %q, key: %q}]}}
+routes: [{name: all, rules: [{backends: [{name: b}], mirrors: [{backend: b, writes: copy}]}]}]
+backends: [{name: b, endpoints: [%q]}]
+`
+
 // start runs the proxy until stop is called.
-func start(ctx context.Context, understudy, address, backend string) (stop func(), err error) {
+func start(ctx context.Context, understudy string, addresses [2]string, backend string) (stop func(), err error) {
 	dir, err := os.MkdirTemp("", "h2spec")
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, "understudy.yaml")
-	text := fmt.Sprintf("listeners: [{name: web, address: %q}]\nroutes: [{name: all, rules: [{backends: [{name: b}], mirrors: [{backend: b, writes: copy}]}]}]\nbackends: [{name: b, endpoints: [%q]}]\n", address, backend)
+	pair := filepath.Join(dir, "pair.pem")
+	if err := certify(pair); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(configuration, addresses[0], addresses[1], pair, pair, backend)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -83,13 +111,34 @@ func start(ctx context.Context, understudy, address, backend string) (stop func(
 	stop = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 	}
-	if err := reachable(ctx, address); err != nil {
-		stop()
-		return nil, err
+	for _, address := range addresses {
+		if err := reachable(ctx, address); err != nil {
+			stop()
+			return nil, err
+		}
 	}
 	return stop, nil
+}
+
+// certify writes a certificate that nobody trusts, and its key, to file.
+func certify(file string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
+	return os.WriteFile(file, text, 0o600)
 }
 
 // reachable waits until somebody listens on address.

@@ -142,6 +142,11 @@ var walls = []wall{
 		},
 		why: "only the controller's side knows Kubernetes",
 	},
+	{
+		around:  func(dir string) bool { return strings.HasPrefix(dir, "internal/") || strings.HasPrefix(dir, "cmd/") },
+		against: func(imported string) bool { return strings.HasPrefix(imported, "google.golang.org/grpc") },
+		why:     "gRPC's own code is what we are tested against",
+	},
 }
 
 func onHotPath(dir string) bool {

@@ -40,7 +40,7 @@ var (
 
 // openLabels are the labels whose values come from the configuration, from a
 // backend's status codes or from the build. Every other label is a closed set.
-var openLabels = []string{"route", "backend", "mirror", "endpoint", "code", "version"}
+var openLabels = []string{"route", "backend", "mirror", "endpoint", "listener", "code", "version"}
 
 // suffixes are how the names of a kind end, if that is fixed.
 var suffixes = map[telemetry.Kind]string{telemetry.Counter: "_total", telemetry.Durations: "_seconds"}
