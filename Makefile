@@ -97,6 +97,10 @@ bench: build ## Measure against nginx and haproxy; QUICK=1 for a short run witho
 	@.ci/need nginx haproxy
 	go run ./test/bench $(if $(QUICK),-quick)
 
+bench-protocols: build ## Measure TLS, HTTP/2 and gRPC against nginx and Envoy; QUICK=1 as for bench
+	@.ci/need nginx envoy h2load
+	go run ./test/bench -protocols $(if $(QUICK),-quick)
+
 h2spec: build $(H2SPEC) ## Run h2spec, the conformance tests of HTTP/2
 	go run ./test/h2spec -h2spec $(H2SPEC)
 
@@ -124,4 +128,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench h2spec isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols h2spec isolation golden clean

@@ -376,6 +376,51 @@ func TestBudgetIsEarned(t *testing.T) {
 	}
 }
 
+// A gRPC library measures the connection while messages come: each may be
+// answered by a PING, a window for the connection and one for the stream, and
+// messages may be as small and as many as they like.
+func TestMeasuringASteadyStreamIsNoFlood(t *testing.T) {
+	u, out := &user{}, &sink{}
+	u.m = New(true, testLimits, u, out)
+	receive := func(b ...[]byte) *Error { return u.m.Receive(join(b...)) }
+	if err := receive(opening(), f(frameHeaders, 4, 1, request()...)); err != nil {
+		t.Fatal(err)
+	}
+	s := u.m.streams[1]
+	for i := range 10_000 {
+		u.m.SendData(s, 100, false)
+		out.bytes = out.bytes[:0]
+		if err := receive(f(framePing, 0, 0, make([]byte, 8)...), f(frameWindow, 0, 0, u32(100)...), f(frameWindow, 0, 1, u32(100)...)); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+}
+
+// A peer that lets a long answer out in drips makes a frame of each.
+func TestDripsFromAWindowAreAFlood(t *testing.T) {
+	u, out := &user{}, &sink{}
+	u.m = New(true, testLimits, u, out)
+	if err := u.m.Receive(join(opening(), f(frameHeaders, 4, 1, request()...))); err != nil {
+		t.Fatal(err)
+	}
+	s := u.m.streams[1]
+	for u.m.Sendable(s) > 0 {
+		u.m.SendData(s, u.m.Sendable(s), false)
+	}
+	for i := range 3000 {
+		err := u.m.Receive(join(f(frameWindow, 0, 0, u32(1)...), f(frameWindow, 0, 1, u32(1)...)))
+		if err == errFlood {
+			return
+		}
+		if err != nil {
+			t.Fatalf("drip %d: %v", i, err)
+		}
+		u.m.SendData(s, u.m.Sendable(s), false)
+		out.bytes = out.bytes[:0]
+	}
+	t.Error("3000 drips were taken")
+}
+
 func TestContinuationsWithoutEnd(t *testing.T) {
 	for name, frame := range map[string][]byte{
 		"empty": f(frameContinuation, 0, 1),

@@ -125,6 +125,9 @@ func (s *layer) shaken(err error) {
 
 // ready takes readiness of what is below.
 func (s *layer) ready(r Ready) {
+	if r&(Readable|Hangup) != 0 {
+		s.wire.dry = false
+	}
 	if r&(Writable|Hangup) != 0 && len(s.out) > 0 {
 		_ = s.flush() // an error comes again
 	}

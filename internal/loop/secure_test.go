@@ -407,3 +407,40 @@ func (c *starving) Read(p []byte) (int, error) {
 	}
 	return c.Conn.Read(p[:1])
 }
+
+// counted counts the reads of a transport.
+type counted struct {
+	transport
+	reads int
+}
+
+func (c *counted) recv(p []byte) (int, error) {
+	c.reads++
+	return c.transport.recv(p)
+}
+
+// A read that found less than it had room for need not be tried again before
+// the socket says that there is more.
+func TestTLSReadsASocketOnceForAMessage(t *testing.T) {
+	sides(t, func(s *tlsStage) {
+		c, peer := s.secured(newEcho(64 << 10))
+		below := &counted{}
+		s.on(func() {
+			below.transport, c.layer.below = c.layer.below, below
+		})
+		message, answer := bytes.Repeat([]byte("m"), 300), make([]byte, 300)
+		const messages = 100
+		for range messages {
+			peer.Write(message)
+			if _, err := io.ReadFull(peer, answer); err != nil {
+				s.Fatal(err)
+			}
+		}
+		s.on(func() {
+			// An event more or less is the system's affair.
+			if below.reads < messages || below.reads > messages+messages/2 {
+				s.Errorf("%d reads for %d messages", below.reads, messages)
+			}
+		})
+	})
+}

@@ -19,6 +19,7 @@ const maxFed = 128 << 10
 type wire struct {
 	layer *layer
 	cut   bool   // the bytes have ended
+	dry   bool   // nothing is left below: there will be another event before there is
 	whole []byte // the buffer that layer.out is a part of
 
 	mu      sync.Mutex
@@ -165,8 +166,13 @@ func (w *wire) readNow(p []byte) (int, error) {
 	}
 	err := w.err
 	n := 0
-	if err == nil {
+	switch {
+	case err != nil:
+	case w.dry:
+		return 0, wouldBlock
+	default:
 		n, err = w.layer.below.recv(p)
+		w.dry = n < len(p) && err == nil
 	}
 	if errors.Is(err, ErrAgain) {
 		err = wouldBlock

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,7 +168,7 @@ func TestChangedBodiesVoidAFigure(t *testing.T) {
 func TestTheBusiestContestantOfAProgramSitsIdle(t *testing.T) {
 	t.Parallel()
 	var names []string
-	for _, c := range sitters(contestants) {
+	for _, c := range sitters(speedSuite.contestants()) {
 		names = append(names, c.Name)
 	}
 	if diff := cmp.Diff([]string{"nginx-mirror", "haproxy", "understudy-100"}, names); diff != "" {
@@ -177,7 +178,7 @@ func TestTheBusiestContestantOfAProgramSitsIdle(t *testing.T) {
 
 func TestTargetsSpeakOfContestants(t *testing.T) {
 	t.Parallel()
-	for _, p := range targets {
+	for _, p := range slices.Concat(speedSuite.targets, protocolSuite.targets) {
 		if contestantOf(p.of).Program != "understudy" {
 			t.Errorf("%s: %s is not understudy", p.title, p.of)
 		}
@@ -298,6 +299,7 @@ func TestOptions(t *testing.T) {
 	tests := map[string]relevant{
 		"":                           {3, "docs/bench/speed.md", 2 * time.Second, 10 << 30},
 		"-quick":                     {1, "", 600 * time.Millisecond, 1 << 30},
+		"-protocols":                 {3, "docs/bench/protocols.md", 2 * time.Second, 10 << 30},
 		"-scale":                     {3, "docs/bench/scale.md", 2 * time.Second, 10 << 30},
 		"-quick -rounds 2 -out x.md": {2, "x.md", 600 * time.Millisecond, 1 << 30},
 		"-out - -time 5s -size 0.5":  {3, "", 5 * time.Second, 1 << 29},
@@ -316,6 +318,7 @@ func TestOptions(t *testing.T) {
 func TestSpeedReport(t *testing.T) {
 	t.Parallel()
 	r := &speedReport{
+		suite:   &speedSuite,
 		Machine: machine{CPU: "a chip", Cores: 2, Memory: "4 GiB", Kernel: "Linux 6", Go: "go1", Programs: map[string]string{"nginx": "nginx/1"}, Date: "2026-01-02"},
 		Conns:   64, Rate: 4000, Seconds: 2, Rounds: 1,
 		Samples: samples{round(0, ours100, 30, 1000), round(0, nginxMirror, 100, 999)},
@@ -390,7 +393,7 @@ func TestMeasuringThePrimaryItself(t *testing.T) {
 
 func TestCountsOfOneMeasurementDoNotReachTheNext(t *testing.T) {
 	t.Parallel()
-	st, err := openStage(1)
+	st, err := openStage(workload{Answer: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"text/template"
 
 	"github.com/understudy-proxy/understudy/test/load"
 )
@@ -15,13 +15,21 @@ import (
 // contestant is a proxy in one configuration.
 type contestant struct {
 	Name     string
-	Program  string  // nginx, haproxy or understudy; empty: the primary itself
+	Program  string  // nginx, haproxy, envoy or understudy; empty: the primary itself
 	Mirror   bool    // it has a mirror to the shadow
 	Percent  float64 // of requests that are copied
 	Bare     bool    // the shadow answers without a body
 	Pipeline int     // copies in flight on a connection to the shadow
 	Body     string  // body limit of the mirror; empty: the default
 	Stream   bool    // nginx: pass a request's body on as it comes, as the others always do
+	Wire     wire    // what it speaks; set by the workload
+}
+
+// wire is what a workload speaks. The zero value is HTTP/1.1 in the clear.
+type wire struct {
+	TLS   bool // 1.3, between client and proxy
+	HTTP2 bool // between client and proxy
+	GRPC  bool // HTTP/2 to the upstreams as well, in the clear
 }
 
 // The names that targets speak of.
@@ -31,6 +39,8 @@ const (
 	nginxMirror  = "nginx-mirror"
 	nginxBest    = "nginx-mirror-best"
 	haproxyPlain = "haproxy"
+	envoyPlain   = "envoy"
+	envoyMirror  = "envoy-mirror"
 	ours0        = "understudy-0"
 	ours10       = "understudy-10"
 	ours100      = "understudy-100"
@@ -49,9 +59,11 @@ var contestants = []contestant{
 	{Name: direct},
 	{Name: nginxPlain, Program: "nginx"},
 	{Name: haproxyPlain, Program: "haproxy"},
+	{Name: envoyPlain, Program: "envoy"},
 	{Name: ours0, Program: "understudy", Mirror: true, Percent: 0},
 	{Name: ours10, Program: "understudy", Mirror: true, Percent: 10},
 	{Name: nginxMirror, Program: "nginx", Mirror: true, Percent: 100},
+	{Name: envoyMirror, Program: "envoy", Mirror: true, Percent: 100},
 	{Name: ours100, Program: "understudy", Mirror: true, Percent: 100},
 	{Name: oursPipe, Program: "understudy", Mirror: true, Percent: 100, Pipeline: 16},
 	{Name: nginxBest, Program: "nginx", Mirror: true, Percent: 100, Bare: true},
@@ -95,109 +107,6 @@ type place struct {
 	Executable string // path
 }
 
-// nginx in its fair form: one worker per core, connections to both upstreams
-// kept and spoken to in HTTP/1.1, no log, no body on disk. proxy_buffering and
-// proxy_request_buffering stay as they are by default, but for large bodies.
-var nginxConf = template.Must(template.New("nginx").Parse(`worker_processes {{.Cores}};
-worker_rlimit_nofile 20000;
-daemon off;
-pid {{.Dir}}/nginx.pid;
-error_log stderr crit;
-{{- if .Root}}
-user root;
-{{- end}}
-events { worker_connections 16384; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
-  keepalive_timeout 600s;
-  client_max_body_size 0;
-  client_body_buffer_size 256k;
-  client_body_temp_path {{.Dir}}/body;
-  proxy_temp_path {{.Dir}}/proxy;
-  fastcgi_temp_path {{.Dir}}/fastcgi;
-  uwsgi_temp_path {{.Dir}}/uwsgi;
-  scgi_temp_path {{.Dir}}/scgi;
-  proxy_max_temp_file_size 0;
-  proxy_http_version 1.1;
-  proxy_set_header Connection "";
-  proxy_set_header Host $http_host;
-  upstream primary { server {{.Primary}}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 600s; }
-{{- if .Mirror}}
-  upstream shadow { server {{.Shadow}}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 600s; }
-{{- end}}
-  server {
-    listen {{.Listen}} reuseport backlog=4096;
-    location / {
-{{- if .Mirror}}
-      mirror /.mirror;
-{{- end}}
-{{- if .Stream}}
-      proxy_request_buffering off;
-{{- end}}
-      proxy_pass http://primary;
-    }
-{{- if .Mirror}}
-    location = /.mirror { internal; proxy_pass http://shadow$request_uri; }
-{{- end}}
-  }
-}
-`))
-
-var haproxyConf = template.Must(template.New("haproxy").Parse(`global
-  nbthread {{.Cores}}
-  maxconn 12000
-  no strict-limits
-defaults
-  mode http
-  http-reuse always
-  timeout connect 5s
-  timeout client 600s
-  timeout server 600s
-  timeout http-keep-alive 600s
-frontend web
-  bind {{.Listen}} backlog 4096
-  default_backend primary
-backend primary
-  server one {{.Primary}}
-`))
-
-var understudyConf = template.Must(template.New("understudy").Parse(`listeners:
-  - {name: web, address: "{{.Listen}}", protocol: HTTP}
-routes:
-  - name: bench
-    listeners: [web]
-    rules:
-      - backends: [{name: primary}]
-{{- if .Mirror}}
-        mirrors:
-          - backend: shadow
-            percent: {{.Percent}}
-            writes: copy
-            limits: {inFlight: 1024, queue: 16384, memory: 128MiB}
-{{- if .Pipeline}}
-            pipeline: {{.Pipeline}}
-{{- end}}
-{{- if .Body}}
-            body: {limit: {{.Body}}}
-{{- end}}
-{{- end}}
-backends:
-  - {name: primary, endpoints: ["{{.Primary}}"]}
-{{- if .Mirror}}
-  - {name: shadow, endpoints: ["{{.Shadow}}"]}
-{{- end}}
-admin: {address: "{{.Admin}}"}
-`))
-
-// render gives the configuration of a proxy in its place.
-func (p *place) render() (string, error) {
-	t := map[string]*template.Template{"nginx": nginxConf, "haproxy": haproxyConf, "understudy": understudyConf}[p.Program]
-	var b strings.Builder
-	err := t.Execute(&b, p)
-	return b.String(), err
-}
-
 // command is how to start a proxy whose configuration is in file.
 func (p *place) command(file string) *exec.Cmd {
 	switch p.Program {
@@ -205,6 +114,8 @@ func (p *place) command(file string) *exec.Cmd {
 		return exec.Command(p.Executable, "-p", p.Dir, "-c", file, "-e", "stderr")
 	case "haproxy":
 		return exec.Command(p.Executable, "-db", "-q", "-f", file)
+	case "envoy":
+		return exec.Command(p.Executable, "-c", file, "--concurrency", strconv.Itoa(p.Cores), "--disable-hot-restart", "-l", "error")
 	}
 	return exec.Command(p.Executable, "run", "-c", file)
 }
@@ -235,12 +146,15 @@ func find(program, understudy string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
 	}
-	// Debian keeps daemons off other people's PATH.
-	path := filepath.Join("/usr/sbin", program)
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("no %s: install it (Debian: apt-get install nginx-light haproxy), or leave it out with -proxies", program)
+	// Debian keeps daemons off other people's PATH; .ci/need puts what Debian
+	// does not have beside understudy.
+	for _, dir := range []string{"/usr/sbin", filepath.Dir(understudy)} {
+		path := filepath.Join(dir, program)
+		if _, err := os.Stat(path); err == nil {
+			return filepath.Abs(path)
+		}
 	}
-	return path, nil
+	return "", fmt.Errorf("no %s: install it with .ci/need %s, or leave it out with -proxies", program, program)
 }
 
 // upstreams are the addresses a proxy is put in front of.
@@ -270,8 +184,8 @@ func newPlace(c contestant, executable string, u upstreams) (*place, error) {
 // write puts a configuration into the place's folder, whole or not at all.
 func (p *place) write(conf string) (file string, err error) {
 	file = filepath.Join(p.Dir, p.Program+".conf")
-	if p.Program == "understudy" {
-		file = filepath.Join(p.Dir, "understudy.yaml")
+	if p.Program == "understudy" || p.Program == "envoy" {
+		file = filepath.Join(p.Dir, p.Program+".yaml")
 	}
 	if err := os.WriteFile(file+".new", []byte(conf), 0o600); err != nil {
 		return "", err

@@ -96,17 +96,6 @@ type target struct {
 	atMost      float64
 }
 
-var targets = []target{
-	{"100 % copies ÷ nginx `mirror` as usually met", ours100, nginxMirror, 0.35},
-	{"100 % copies ÷ nginx `mirror` at its best", oursBare, nginxBest, 0.75},
-	{"100 % copies ÷ haproxy without a copy", ours100, haproxyPlain, 1.1},
-	{"pipelined copies ÷ nginx `mirror` as usually met", oursPipe, nginxMirror, 0.25},
-	{"pipelined copies ÷ nginx `mirror` at its best", oursPipeBare, nginxBest, 0.55},
-	{"pipelined copies ÷ haproxy without a copy", oursPipe, haproxyPlain, 0.9},
-	{"0 % copies ÷ nginx without a copy", ours0, nginxPlain, 1.0},
-	{"0 % copies ÷ haproxy without a copy", ours0, haproxyPlain, 1.0},
-}
-
 // idleAtMost is the promise for a proxy without traffic, in percent of a core.
 const idleAtMost = 0.2
 

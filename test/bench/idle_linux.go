@@ -65,7 +65,7 @@ type idle struct {
 // measureIdle lets all chosen programs sit side by side: nothing is going on
 // that they could disturb.
 func (b *bench) measureIdle(ctx context.Context, chosen []contestant) (out []idle, err error) {
-	st, err := openStage(200)
+	st, err := openStage(workload{Answer: 200})
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (b *bench) measureIdle(ctx context.Context, chosen []contestant) (out []idl
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, r.stop()) }()
-		p := b.plan(workloads[0], r.target)
+		p := b.plan(speedSuite.workloads[0], r.target)
 		p.Duration = b.options.time / 8
 		if _, err := load.RunProcess(ctx, p); err != nil {
 			return nil, err

@@ -60,15 +60,22 @@ func cpuModel() string {
 	return runtime.GOARCH // ARM has no such line
 }
 
-// version is the first line a program says about itself.
+// version is the first line a program says about itself, without what nobody
+// would tell two versions apart by.
 func version(name, path string) string {
-	arg := map[string]string{"nginx": "-v", "haproxy": "-v", "understudy": "version"}[name]
+	arg := map[string]string{"nginx": "-v", "haproxy": "-v", "envoy": "--version", h2loadName: "--version", "understudy": "version"}[name]
 	out, err := exec.Command(path, arg).CombinedOutput()
 	if err != nil {
 		return "unknown version"
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	line, _, _ = strings.Cut(strings.TrimPrefix(line, "nginx version: "), " - https")
+	if _, build, ok := strings.Cut(line, " version: "); ok && name == "envoy" {
+		// path version: commit/1.2.3/Clean/RELEASE/BoringSSL
+		if parts := strings.Split(build, "/"); len(parts) > 1 {
+			line = "Envoy " + parts[1]
+		}
+	}
 	return strings.TrimSpace(line)
 }
 

@@ -32,6 +32,7 @@ func main() {
 type options struct {
 	quick      bool
 	scale      bool
+	suite      *suite
 	rounds     int
 	rows       string
 	proxies    string
@@ -51,10 +52,11 @@ func parseOptions(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&o.quick, "quick", false, "one short round, without a verdict")
 	f.BoolVar(&o.scale, "scale", false, "connections, reloads and large bodies instead of speed")
+	protocols := f.Bool("protocols", false, "TLS, HTTP/2 and gRPC, beside nginx and Envoy, instead of speed")
 	f.IntVar(&o.rounds, "rounds", 0, "interleaved rounds (default 3, or 1 with -quick)")
-	f.StringVar(&o.rows, "rows", "", "workloads to run, by comma: get-200, get-10k, post-4k, post-64k, post-chunked, latency, idle; with -scale connections, reload, bodies (default all)")
+	f.StringVar(&o.rows, "rows", "", "workloads to run, by comma: get-200, get-10k, post-4k, post-64k, post-chunked, latency, idle; with -protocols tls-get-200, tls-post-4k, h2-get-200, h2c-get-200, grpc-unary, grpc-stream; with -scale connections, reload, bodies (default all)")
 	f.StringVar(&o.proxies, "proxies", "", "contestants, by comma, as named in the tables (default all)")
-	f.StringVar(&o.out, "out", "", "Markdown file to write, with JSON beside it; - for none (default docs/bench/speed.md or scale.md, none with -quick)")
+	f.StringVar(&o.out, "out", "", "Markdown file to write, with JSON beside it; - for none (default docs/bench/speed.md, protocols.md or scale.md, none with -quick)")
 	f.StringVar(&o.understudy, "understudy", "bin/understudy", "the understudy to measure")
 	f.DurationVar(&o.time, "time", 0, "load for each measurement (default 2s, or 600ms with -quick)")
 	f.DurationVar(&o.idle, "idle", 0, "how long to watch idle proxies (default 10s, or 3s with -quick)")
@@ -69,6 +71,9 @@ func parseOptions(args []string) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
+	if o.suite = &speedSuite; *protocols {
+		o.suite = &protocolSuite
+	}
 	o.fillIn()
 	if *size == 0 {
 		if *size = 10; o.quick {
@@ -80,7 +85,7 @@ func parseOptions(args []string) (options, error) {
 }
 
 func (o *options) fillIn() {
-	rounds, span, idle, out := 3, 2*time.Second, 10*time.Second, "docs/bench/speed.md"
+	rounds, span, idle, out := 3, 2*time.Second, 10*time.Second, o.suite.out()
 	if o.scale {
 		out = "docs/bench/scale.md"
 	}
@@ -113,7 +118,7 @@ func run(ctx context.Context, args []string) error {
 	if o.scale {
 		return b.scale(ctx)
 	}
-	return b.speed(ctx)
+	return b.table(ctx, o.suite)
 }
 
 // progress writes to standard error what is being done, and since when.
@@ -126,35 +131,44 @@ func progress(start time.Time) func(format string, args ...any) {
 // rowIdle is chosen like a workload, but is not one.
 const rowIdle = "idle"
 
-// speed runs every chosen workload, all contestants in turn, round after round.
-func (b *bench) speed(ctx context.Context) error {
-	names := []string{rowIdle}
-	for _, w := range workloads {
+// table runs every chosen workload, all contestants in turn, round after round.
+func (b *bench) table(ctx context.Context, s *suite) error {
+	var names []string
+	if s.idle {
+		names = append(names, rowIdle)
+	}
+	for _, w := range s.workloads {
 		names = append(names, w.Name)
 	}
 	rows, err := choose(names, func(s string) string { return s }, b.options.rows)
 	if err != nil {
 		return err
 	}
-	chosen, err := choose(contestants, func(c contestant) string { return c.Name }, b.options.proxies)
+	chosen, err := choose(s.contestants(), func(c contestant) string { return c.Name }, b.options.proxies)
 	if err != nil {
 		return err
 	}
 	if b.programs, err = programs(chosen, b.options.understudy); err != nil {
 		return err
 	}
+	if s == &protocolSuite {
+		if b.programs[h2loadName], err = find(h2loadName, b.options.understudy); err != nil {
+			return err
+		}
+	}
 	r := &speedReport{
+		suite:   s,
 		Machine: describeMachine(b.programs), Quick: b.options.quick, Conns: b.options.conns, Rate: b.options.rate,
 		Seconds: b.options.time.Seconds(), Rounds: b.options.rounds, Rows: rows,
 	}
 	for _, c := range chosen {
 		r.Proxies = append(r.Proxies, c.Name)
 	}
-	for _, w := range workloads {
+	for _, w := range s.workloads {
 		if !slices.Contains(rows, w.Name) {
 			continue
 		}
-		taken, err := b.rounds(ctx, w, chosen)
+		taken, err := b.rounds(ctx, w, slices.DeleteFunc(slices.Clone(chosen), func(c contestant) bool { return !w.with(c) }))
 		if err != nil {
 			return err
 		}
@@ -186,7 +200,7 @@ func sitters(chosen []contestant) []contestant {
 }
 
 func (b *bench) rounds(ctx context.Context, w workload, chosen []contestant) (taken samples, err error) {
-	st, err := openStage(w.Answer)
+	st, err := openStage(w)
 	if err != nil {
 		return nil, err
 	}
@@ -198,8 +212,12 @@ func (b *bench) rounds(ctx context.Context, w workload, chosen []contestant) (ta
 				return taken, err
 			}
 			s.Round = round
-			b.log("%-13s round %d  %-26s %6.1f µs/request  %7.0f requests/s  p99 %5.0f µs  %s",
-				w.Name, round+1, c.Name, s.CPUMicros(), s.Throughput, s.P99Micros, s.void())
+			tail := ""
+			if s.P99Micros > 0 {
+				tail = fmt.Sprintf("p99 %5.0f µs  ", s.P99Micros)
+			}
+			b.log("%-13s round %d  %-26s %6.1f µs/%s  %7.0f/s  %s%s",
+				w.Name, round+1, c.Name, s.CPUMicros(), w.unit(), s.Throughput, tail, s.void())
 			taken = append(taken, s)
 		}
 	}

@@ -20,15 +20,19 @@ type workload struct {
 	Chunked bool
 	Chunk   int  // bytes of a chunk
 	Open    bool // open loop at a fixed rate, for latency
+
+	Wire    wire
+	Conns   int // connections of the load; 0 leaves it to the flags
+	Streams int // with HTTP/2: requests at a time on a connection
+	// Messages of a gRPC call, each way, of which Body and Answer are the
+	// sizes. With more than one, figures are for each message.
+	Messages int
 }
 
-var workloads = []workload{
-	{Name: "get-200", Title: "GET, answers of 200 bytes", Answer: 200},
-	{Name: "get-10k", Title: "GET, answers of 10 KB", Answer: 10_000},
-	{Name: "post-4k", Title: "POST of 4 KB, answers of 200 bytes", Answer: 200, Body: 4 << 10},
-	{Name: "post-64k", Title: "POST of 64 KB, answers of 200 bytes", Answer: 200, Body: 64 << 10},
-	{Name: "post-chunked", Title: "chunked POST of 16 KB in chunks of 4 KB, answers of 200 bytes", Answer: 200, Body: 16 << 10, Chunked: true, Chunk: 4 << 10},
-	{Name: "latency", Title: "GET at a fixed rate, answers of 200 bytes", Answer: 200, Open: true},
+// with says whether a contestant can speak what the workload wants. nginx
+// speaks HTTP/1.1 to upstreams, and a gRPC call has no bare answer.
+func (w *workload) with(c contestant) bool {
+	return !w.Wire.GRPC || c.Program != "nginx" && !c.Bare
 }
 
 // sample is what one proxy did under one workload in one round. CPU is that of
@@ -70,7 +74,7 @@ func (s *sample) CPUMicros() float64 { return s.UserMicros + s.SystemMicros }
 func (b *bench) plan(w workload, target string) load.Plan {
 	p := load.Plan{
 		Target: target, Conns: b.options.conns, Duration: b.options.time, UniqueIDs: true,
-		Path: "/shop/items?page=2", Host: "shop.example.com",
+		Path: "/shop/items?page=2", Host: host,
 		Headers: []load.Header{
 			{Name: "User-Agent", Value: "bench/1.0 (load generator)"},
 			{Name: "Accept", Value: "text/html,application/json;q=0.9,*/*;q=0.8"},
@@ -89,6 +93,7 @@ func (b *bench) plan(w workload, target string) load.Plan {
 
 // measure takes one sample: start, warm up, drain, reset, load, drain, stop.
 func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage) (s sample, err error) {
+	c.Wire = w.Wire
 	r, err := b.start(ctx, c, st.upstreams(c))
 	if err != nil {
 		return s, err
@@ -100,9 +105,7 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	if err := st.reset(); err != nil {
 		return s, err
 	}
-	warm := b.plan(w, r.target)
-	warm.Duration, warm.Rate = b.options.time/8, 0
-	warmed, err := load.RunProcess(ctx, warm)
+	warmed, err := b.drive(ctx, w, r, drive{span: b.options.time / 8, closed: true})
 	if err != nil {
 		return s, fmt.Errorf("warm up %s: %w", c.Name, err)
 	}
@@ -120,7 +123,7 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	if err != nil {
 		return s, err
 	}
-	result, err := load.RunProcess(ctx, b.plan(w, r.target))
+	result, err := b.drive(ctx, w, r, drive{span: b.options.time, expect: warmed.Throughput})
 	if err != nil {
 		return s, fmt.Errorf("load %s: %w", c.Name, err)
 	}
@@ -138,7 +141,11 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	}
 	s = newSample(result, primary, shadow)
 	s.Workload, s.Proxy = w.Name, c.Name
-	s.SameSet = primary.IDs == result.Sent && (c.Percent < 100 || shadow.IDs == primary.IDs)
+	s.SameSet = w.sameSet(result, primary.IDs) && (c.Percent < 100 || shadow.IDs == primary.IDs)
+	if w.Messages > 1 {
+		s.Live, s.Copies = primary.Messages, shadow.Messages
+		s.Throughput *= float64(w.Messages)
+	}
 	s.charge(before, after, result.CPU)
 	lost, err := lostCopies(ctx, r)
 	if err != nil {

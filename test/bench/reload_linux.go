@@ -33,7 +33,7 @@ const reloadTimes = 5
 // reload keeps a steady load on the last of many rules while the file is
 // rewritten and SIGHUP sent.
 func (b *bench) reload(ctx context.Context) (out *reloads, err error) {
-	st, err := openStage(200)
+	st, err := openStage(workload{Answer: 200})
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type speedReport struct {
 	Idle    []idle   `json:"idle"`
 	Proxies []string `json:"proxies"`
 	Rows    []string `json:"rows"`
+	suite   *suite
 }
 
 // table writes rows of a Markdown table.
@@ -41,9 +42,12 @@ func (t table) row(cells ...string) {
 // Markdown is the report for people.
 func (r *speedReport) Markdown() string {
 	var b strings.Builder
-	b.WriteString("# Speed: understudy beside nginx and haproxy\n\n")
+	fmt.Fprintf(&b, "# %s\n\n", r.suite.title)
 	fmt.Fprintf(&b, "%s Load, primary, shadow and proxy shared these cores.\n\n", &r.Machine)
-	fmt.Fprintf(&b, "%d connections, %g s for each measurement, %d interleaved rounds; figures are medians, with minimum and maximum in parentheses.\n", r.Conns, r.Seconds, r.Rounds)
+	if r.suite.idle {
+		fmt.Fprintf(&b, "%d connections, ", r.Conns)
+	}
+	fmt.Fprintf(&b, "%g s for each measurement, %d interleaved rounds; figures are medians, with minimum and maximum in parentheses.\n", r.Seconds, r.Rounds)
 	if r.Quick {
 		b.WriteString("\n**A quick run: too short to believe, and therefore without a verdict.**\n")
 	}
@@ -56,31 +60,14 @@ func (r *speedReport) Markdown() string {
 		}
 	}
 	r.writeIdle(&b)
-	b.WriteString(howMeasured)
+	b.WriteString(r.suite.how)
 	return b.String()
 }
-
-const howMeasured = `
-## How it is measured
-
-` + "`make bench`" + ` builds understudy and runs this whole table again; ` + "`go run ./test/bench -help`" + ` lists what can be chosen.
-
-- Load generator and upstreams are single-threaded epoll loops, each a process of its own, on loopback.
-- CPU is user + system time of the proxy's whole process tree for each live request *that the primary saw*, from the start of the load until the copies have drained.
-- A ratio is the median of the ratios within each round.
-  It is void if a request failed, or if more than 1 % of the copies were lost: a copy that was not sent costs nothing.
-- "Same set" says that the primary saw exactly the requests that were sent, and the shadow of a 100 % mirror exactly those too, by a hash over their ids.
-- Throughput is in closed loop, with all cores busy. Latency is in open loop: it counts from when a request fell due, whatever became of the ones before.
-- nginx: one worker per core, kept connections and HTTP/1.1 to both upstreams, no log, no body on disk. "As usually met": the shadow answers with a body, so that nginx cannot keep its connection. "At its best": the shadow answers 204.
-- haproxy: one thread per core, ` + "`http-reuse always`" + `, no mirror.
-- understudy: ` + "`writes: copy`" + `, and limits on copies that a saturated machine does not reach; pipelined: ` + "`pipeline: 16`" + `. It adds forwarding headers and a request id, and marks copies; nginx and haproxy are spared that.
-- "Other CPU" is what programs unknown to the bench took of all cores: where it is more than a few percent, measure again.
-`
 
 // measured lists the workloads that have samples.
 func (r *speedReport) measured() []workload {
 	var out []workload
-	for _, w := range workloads {
+	for _, w := range r.suite.workloads {
 		if !r.noSamples(w) {
 			out = append(out, w)
 		}
@@ -95,11 +82,11 @@ func (r *speedReport) writeTargets(b *strings.Builder) {
 		columns = append(columns, w.Name)
 	}
 	var rows [][]string
-	for i := range targets {
-		cells := []string{targets[i].title, fmt.Sprintf("≤ %.2f", targets[i].atMost)}
+	for i := range r.suite.targets {
+		cells := []string{r.suite.targets[i].title, fmt.Sprintf("≤ %.2f", r.suite.targets[i].atMost)}
 		found := false
 		for _, w := range r.measured() {
-			ratio, verdict := targets[i].judge(r.Samples, w.Name)
+			ratio, verdict := r.suite.targets[i].judge(r.Samples, w.Name)
 			found = found || verdict != ""
 			cells = append(cells, r.verdictCell(ratio.format(2), verdict))
 		}
@@ -126,7 +113,7 @@ func (r *speedReport) verdictCell(figure, verdict string) string {
 
 func (r *speedReport) writeWorkload(b *strings.Builder, w workload) {
 	fmt.Fprintf(b, "\n## %s (`%s`)\n\n", w.Title, w.Name)
-	t := newTable(b, "proxy", "CPU µs/request", "user + system", "requests/s", "memory MiB", "copied %", "same set", "errors", "other CPU %")
+	t := newTable(b, "proxy", "CPU µs/"+w.unit(), "user + system", w.unit()+"s/s", "memory MiB", "copied %", "same set", "errors", "other CPU %")
 	for _, c := range contestants {
 		s := r.Samples.of(w.Name, c.Name)
 		if len(s) == 0 {

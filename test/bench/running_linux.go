@@ -2,10 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/understudy-proxy/understudy/test/load"
@@ -53,6 +60,9 @@ func (b *bench) startAs(ctx context.Context, c contestant, u upstreams, render f
 	if err == nil {
 		r.file, err = p.write(conf)
 	}
+	if err == nil && c.Wire.TLS {
+		err = p.certify()
+	}
 	if err == nil {
 		cmd := p.command(r.file)
 		if change != nil {
@@ -91,17 +101,49 @@ func (r *running) cpu() (user, system time.Duration, err error) {
 	return r.process.CPU()
 }
 
+// certify gives a place a certificate for its listener, of the kind that is
+// fast: ECDSA on P-256.
+func (p *place) certify() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name, kind string
+		bytes      []byte
+	}{{"cert.pem", "CERTIFICATE", cert}, {"key.pem", "PRIVATE KEY", private}} {
+		text := pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.bytes})
+		if err := os.WriteFile(filepath.Join(p.Dir, f.name), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // stage is a set of upstream processes for one workload.
 type stage struct{ primary, shadow, bare *load.UpstreamProcess }
 
-func openStage(answer int64) (*stage, error) {
+func openStage(w workload) (*stage, error) {
+	answer, grpc := w.Answer, w.Wire.GRPC
 	s := &stage{}
 	for _, u := range []struct {
 		process **load.UpstreamProcess
 		options load.UpstreamOptions
 	}{
-		{&s.primary, load.UpstreamOptions{AnswerBytes: answer, Fill: 'p', EchoID: true, CheckBody: true}},
-		{&s.shadow, load.UpstreamOptions{AnswerBytes: answer, Fill: 's', CheckBody: true}},
+		{&s.primary, load.UpstreamOptions{AnswerBytes: answer, Fill: 'p', EchoID: true, CheckBody: true, GRPC: grpc}},
+		{&s.shadow, load.UpstreamOptions{AnswerBytes: answer, Fill: 's', CheckBody: true, GRPC: grpc}},
 		{&s.bare, load.UpstreamOptions{NoBody: true, CheckBody: true}},
 	} {
 		p, err := load.StartUpstreamProcess(u.options)

@@ -33,7 +33,7 @@ func (b *bench) scale(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := choose(contestants, func(c contestant) string { return c.Name }, b.options.proxies)
+	chosen, err := choose(speedSuite.contestants(), func(c contestant) string { return c.Name }, b.options.proxies)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ const connectionAtMost = 12
 // connections measures the growth of memory by idle connections, one proxy
 // after another.
 func (b *bench) connections(ctx context.Context, chosen []contestant) (out []connectionMemory, err error) {
-	st, err := openStage(200)
+	st, err := openStage(workload{Answer: 200})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (b *bench) connectionMemory(ctx context.Context, c contestant, st *stage, n
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	// Pools, heaps and buffers grow to their working size first.
-	p := b.plan(workloads[0], r.target)
+	p := b.plan(speedSuite.workloads[0], r.target)
 	if _, err := load.RunProcess(ctx, p); err != nil {
 		return m, err
 	}

@@ -224,6 +224,10 @@ func makePattern() []byte {
 	return p
 }
 
+// Body is a request body of n bytes as Run sends it, for other generators; see
+// UpstreamOptions.CheckBody. It holds up to 64 KiB less 15 bytes.
+func Body(n int) []byte { return patternAt(0, min(n, patternLen)) }
+
 // patternAt gives up to five periods of a body from offset off on.
 func patternAt(off int64, n int) []byte {
 	at := int(off % patternLen)

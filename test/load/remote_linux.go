@@ -19,6 +19,7 @@ const roleVariable = "UNDERSTUDY_LOAD_ROLE"
 const (
 	roleUpstream  = "upstream"
 	roleGenerator = "generator"
+	roleCaller    = "caller"
 )
 
 // Child runs the part that RunProcess or StartUpstreamProcess wants this
@@ -31,7 +32,9 @@ func Child() bool {
 	case roleUpstream:
 		err = serveUpstream(os.Stdin, os.Stdout)
 	case roleGenerator:
-		err = serveGenerator(os.Stdin, os.Stdout)
+		err = serveGenerator(os.Stdin, os.Stdout, Run)
+	case roleCaller:
+		err = serveGenerator(os.Stdin, os.Stdout, RunCalls)
 	default:
 		return false
 	}
@@ -82,11 +85,11 @@ const (
 	commandReset = "reset"
 )
 
-// serveGenerator reads a Plan, carries it out, and writes the Result. The end
+// serveGenerator reads a plan, carries it out, and writes the Result. The end
 // of its input cancels it.
-func serveGenerator(in io.Reader, out io.Writer) error {
+func serveGenerator[P any](in io.Reader, out io.Writer, run func(context.Context, P) (*Result, error)) error {
 	dec := json.NewDecoder(in)
-	var p Plan
+	var p P
 	if err := dec.Decode(&p); err != nil {
 		return err
 	}
@@ -95,7 +98,7 @@ func serveGenerator(in io.Reader, out io.Writer) error {
 		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
-	r, err := Run(ctx, p)
+	r, err := run(ctx, p)
 	if r == nil {
 		return err
 	}
@@ -220,7 +223,16 @@ func RunProcess(ctx context.Context, p Plan) (*Result, error) {
 	if _, err := p.withDefaults(); err != nil {
 		return nil, err
 	}
-	c, err := startChild(roleGenerator, p)
+	return runChild(ctx, roleGenerator, p)
+}
+
+// RunCallsProcess is to RunCalls what RunProcess is to Run.
+func RunCallsProcess(ctx context.Context, p CallPlan) (*Result, error) {
+	return runChild(ctx, roleCaller, p)
+}
+
+func runChild(ctx context.Context, role string, plan any) (*Result, error) {
+	c, err := startChild(role, plan)
 	if err != nil {
 		return nil, fmt.Errorf("start generator process: %w", err)
 	}

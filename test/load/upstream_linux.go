@@ -24,12 +24,18 @@ type UpstreamOptions struct {
 	EchoID    bool          `json:"echo_id"`    // answers carry their request's id, which Run then checks
 	CheckBody bool          `json:"check_body"` // compare bodies with what Run sends; see BadBodies
 	Loops     int           `json:"loops"`      // threads; default 1
+
+	// GRPC serves gRPC in the clear instead of HTTP/1.1, with the library that
+	// users have. Of the options above, Addr, AnswerBytes and Fill, of each
+	// message, and CheckBody then apply; bodies are messages.
+	GRPC bool `json:"grpc"`
 }
 
 // UpstreamStats count what an upstream got since it started or was reset. A
 // request counts when its last byte has arrived.
 type UpstreamStats struct {
 	Requests    uint64 `json:"requests"`
+	Messages    uint64 `json:"messages"`    // with GRPC: received; Requests are calls then
 	IDs         IDSet  `json:"ids"`         // of those of Requests that carried one
 	BodyBytes   uint64 `json:"body_bytes"`  // content, without chunk framing; also of unfinished requests
 	Connections uint64 `json:"connections"` // accepted
@@ -43,9 +49,10 @@ type UpstreamStats struct {
 type Upstream struct {
 	addr  string
 	loops []*upstreamLoop
+	calls *callServer // with GRPC; then there are no loops
 	wg    sync.WaitGroup
 
-	requests, bodyBytes, connections, unfinished, badRequests, badBodies atomic.Uint64
+	requests, messages, bodyBytes, connections, unfinished, badRequests, badBodies atomic.Uint64
 
 	open     atomic.Int64
 	ids      sharedIDs
@@ -62,6 +69,12 @@ func StartUpstream(o UpstreamOptions) (*Upstream, error) {
 	}
 	orDefault(&o.Status, 200)
 	u := &Upstream{addr: o.Addr}
+	if o.GRPC {
+		if err := startCalls(u, &o); err != nil {
+			return nil, fmt.Errorf("start upstream on %s: %w", o.Addr, err)
+		}
+		return u, nil
+	}
 	for range max(o.Loops, 1) {
 		l, addr, err := newUpstreamLoop(u, &o)
 		if err != nil {
@@ -84,7 +97,7 @@ func (u *Upstream) Addr() string { return u.addr }
 // Stats is what has arrived so far.
 func (u *Upstream) Stats() UpstreamStats {
 	return UpstreamStats{
-		Requests: u.requests.Load(), IDs: u.ids.set(), BodyBytes: u.bodyBytes.Load(),
+		Requests: u.requests.Load(), Messages: u.messages.Load(), IDs: u.ids.set(), BodyBytes: u.bodyBytes.Load(),
 		Connections: u.connections.Load(), Unfinished: u.unfinished.Load(),
 		BadRequests: u.badRequests.Load(), BadBodies: u.badBodies.Load(), Open: u.open.Load(),
 	}
@@ -94,7 +107,7 @@ func (u *Upstream) Stats() UpstreamStats {
 // count and the sum of ids may fall apart.
 func (u *Upstream) Reset() {
 	for _, c := range []*atomic.Uint64{
-		&u.requests, &u.bodyBytes, &u.connections, &u.unfinished,
+		&u.requests, &u.messages, &u.bodyBytes, &u.connections, &u.unfinished,
 		&u.badRequests, &u.badBodies, &u.ids.count, &u.ids.sum,
 	} {
 		c.Store(0)
@@ -109,6 +122,9 @@ func (u *Upstream) Stop() {
 	}
 	for _, l := range u.loops {
 		l.poll.wake()
+	}
+	if u.calls != nil {
+		u.calls.server.Stop()
 	}
 	u.wg.Wait()
 	for _, l := range u.loops {
