@@ -22,6 +22,10 @@ const (
 	// pause is between two attempts to bind an address that another instance, or a
 	// listener that was closed, is about to let go of.
 	pause = 100 * time.Millisecond
+	// silence ends a connection whose client has vanished. One who is there answers
+	// to our keeping alive, so that a request may take its time; who sends none is
+	// ended by the idle timeout.
+	silence = 30 * time.Second
 )
 
 // annex is HTTP/3 on one listener.
@@ -109,13 +113,10 @@ func (a *annex) serve() {
 func (a *annex) config() *quic.Config {
 	const window, connWindow = 256 << 10, 4 << 20 // as over HTTP/2
 	c := a.entrance.Client()
-	idle := time.Duration(c.IdleTimeout)
-	if idle <= 0 {
-		idle = 24 * time.Hour
-	}
 	return &quic.Config{
 		HandshakeIdleTimeout:           max(time.Duration(c.HeadTimeout), 0),
-		MaxIdleTimeout:                 idle,
+		MaxIdleTimeout:                 silence,
+		KeepAlivePeriod:                silence / 3,
 		InitialStreamReceiveWindow:     window,
 		MaxStreamReceiveWindow:         window,
 		InitialConnectionReceiveWindow: window,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
 )
@@ -14,7 +15,8 @@ import (
 type download struct {
 	line   *line
 	writer http.ResponseWriter
-	head   bool // the request was HEAD
+	head   bool          // the request was HEAD
+	stall  time.Duration // how long the client may take for a block; 0 = for ever
 	text   []byte
 	parser http1.Response
 	body   http1.Body
@@ -58,6 +60,7 @@ func (d *download) use(p []byte) error {
 			return bad
 		}
 		if len(data) > 0 {
+			d.hurry()
 			if _, err := d.writer.Write(data); err != nil {
 				return err
 			}
@@ -65,6 +68,14 @@ func (d *download) use(p []byte) error {
 		p = p[n:]
 	}
 	return nil
+}
+
+// hurry gives the client time for what is written next. One that takes nothing must
+// not hold its goroutine for ever.
+func (d *download) hurry() {
+	if d.stall > 0 {
+		_ = http.NewResponseController(d.writer).SetWriteDeadline(time.Now().Add(d.stall)) // always supported
+	}
 }
 
 // heads sends on one head, and returns what follows it; nothing, if it is not
@@ -95,6 +106,7 @@ func (d *download) heads(p []byte) ([]byte, error) {
 		d.begun = true
 		d.body = d.parser.Body(d.head)
 	}
+	d.hurry()
 	d.writer.WriteHeader(d.parser.Status())
 	if d.begun {
 		if err := http.NewResponseController(d.writer).Flush(); err != nil {
@@ -109,6 +121,7 @@ func (d *download) heads(p []byte) ([]byte, error) {
 
 // trailer has what followed the body go out when the stream ends.
 func (d *download) trailer() {
+	d.hurry()
 	h := d.writer.Header()
 	for line := range bytes.Lines(d.body.Trailer()) {
 		name, value, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\r\n")), []byte(": "))

@@ -16,6 +16,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/proxy"
 )
 
@@ -202,6 +203,52 @@ func TestClientsOverTheBoundAreSentAway(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "H3_EXCESSIVE_LOAD") {
 		t.Errorf("got %v, want H3_EXCESSIVE_LOAD", err)
+	}
+}
+
+func TestClientsThatTakeNothingAreCutOff(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(long(16 << 20)) }, discard)
+	cfg := h.config(t, true)
+	cfg.Client.IdleTimeout = config.Timeout(200 * time.Millisecond)
+	if _, err := h.Apply(cfg); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := h.client(t, nil).Get(h.url + "/open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for deadline := time.Now().Add(10 * time.Second); inFlight(h) > 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the request waits for a client who takes nothing")
+		}
+	}
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("the client took a part for the whole")
+	}
+}
+
+func inFlight(h *house) (n int64) {
+	for _, l := range h.Snapshot().Live {
+		n += l.InFlight
+	}
+	return n
+}
+
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
+	h := open(t, hello, discard)
+	cfg := h.config(t, true)
+	cfg.Client.IdleTimeout = config.Timeout(50 * time.Millisecond)
+	if _, err := h.Apply(cfg); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, h.client(t, nil), "GET", h.url+"/open", nil)
+	for deadline := time.Now().Add(10 * time.Second); h.Snapshot().Clients > 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is still open")
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ type visit struct {
 	guest    *proxy.Guest
 	server   *http3.Server
 	patience time.Duration // with the beginning of a request; 0 = for ever
+	stall    time.Duration // with a client who takes nothing of an answer; 0 = for ever
 	uploads  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -29,11 +30,11 @@ type visit struct {
 }
 
 func newVisit(c *quic.Conn, guest *proxy.Guest, bounds config.Client) *visit {
-	v := &visit{conn: c, guest: guest, patience: max(time.Duration(bounds.HeadTimeout), 0)}
+	v := &visit{conn: c, guest: guest, patience: max(time.Duration(bounds.HeadTimeout), 0), stall: max(time.Duration(bounds.IdleTimeout), 0)}
 	v.server = &http3.Server{
 		Handler:     v,
 		Logger:      slog.New(slog.DiscardHandler), // what clients do wrong is theirs
-		IdleTimeout: max(time.Duration(bounds.IdleTimeout), 0),
+		IdleTimeout: v.stall,
 		// Above it quic-go answers by itself, and nobody counts that. The proxy's own
 		// bounds are lower: QUIC counts 32 bytes more for each field (RFC 9114 §4.2.2).
 		MaxHeaderBytes: 2*int(bounds.HeadLimit) + 64*bounds.HeaderCount,
@@ -107,7 +108,7 @@ func (v *visit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !u.whole || u.rest != nil {
 		v.uploads.Go(u.run)
 	}
-	d := &download{line: l, writer: w, head: r.Method == http.MethodHead}
+	d := &download{line: l, writer: w, head: r.Method == http.MethodHead, stall: v.stall}
 	if err := d.run(); err != nil {
 		l.reset()
 		panic(http.ErrAbortHandler) // resets the stream: what was sent is not a whole answer
