@@ -107,6 +107,10 @@ interop: ## Run gRPC's own interoperability tests, case by case
 h2spec: build $(H2SPEC) ## Run h2spec, the conformance tests of HTTP/2
 	go run ./test/h2spec -h2spec $(H2SPEC)
 
+browser: build ## Have headless Chromium speak HTTP/3 with the proxy
+	@.ci/need chromium python3 openssl curl
+	.ci/browser bin/understudy
+
 isolation: build ## Run the whole isolation suite, against nginx too: half an hour
 	@.ci/need nginx
 	go run ./test/isolation -proxy understudy,nginx -out docs/isolation.md
@@ -131,4 +135,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols interop h2spec isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols interop h2spec browser isolation golden clean

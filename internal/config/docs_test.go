@@ -47,7 +47,7 @@ backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}, {name: v2, endpoints: ["12
 }
 
 // row is a line of a table of fields: the field, its default, its meaning.
-var row = regexp.MustCompile("^\\| `([a-zA-Z]+)` \\| (?:`([^`]+)`)? ?\\| (.+) \\|$")
+var row = regexp.MustCompile("^\\| `([a-zA-Z0-9]+)` \\| (?:`([^`]+)`)? ?\\| (.+) \\|$")
 
 // tables reads the rows of fields by the heading they stand under.
 func tables(t *testing.T) map[string][][]string {

@@ -79,3 +79,16 @@ func TestEditsManyAndLongNames(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestNamesOfAnEdit(t *testing.T) {
+	t.Parallel()
+	e := NewEdit([]string{"Alt-Svc"}, []Header{{"X-Set", "1"}}, []Header{{"X-Add", "2"}})
+	for name, want := range map[string]bool{"alt-svc": true, "x-set": true, "x-add": true, "x-other": false, "cookie": false} {
+		if got := e.Names(name); got != want {
+			t.Errorf("%s: got %t, want %t", name, got, want)
+		}
+	}
+	if (*Edit)(nil).Names("alt-svc") {
+		t.Error("nothing names something")
+	}
+}

@@ -84,13 +84,11 @@ func (d *download) heads(p []byte) ([]byte, error) {
 	h := d.writer.Header()
 	clear(h)
 	for i := range d.parser.NumFields() {
-		name, value, id := d.parser.Field(i)
-		if id == http1.Connection || id == http1.TransferEncoding {
-			continue // between the proxy and us
-		}
+		name, value, _ := d.parser.Field(i)
 		// In lower case a name means nothing to the writer, and goes out as it is.
-		key := strings.ToLower(string(name))
-		h[key] = append(h[key], string(value))
+		if key := strings.ToLower(string(name)); !connection[key] {
+			h[key] = append(h[key], string(value))
+		}
 	}
 	if !d.parser.Interim() {
 		h["Date"] = nil // the primary's, or none

@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -270,6 +271,74 @@ func TestEarlyAnswerStopsTheUpload(t *testing.T) {
 	<-stopped
 	if resp, _ := ask(t, c, "GET", h.url+"/moved", nil); resp.StatusCode != 302 || resp.Header.Get("location") != "https://elsewhere.example.com"+h.address[strings.LastIndex(h.address, ":"):]+"/moved" {
 		t.Errorf("the connection is of no more use: %d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+func TestHeadsOverTheBoundAreRefusedAndCounted(t *testing.T) {
+	t.Parallel()
+	h := open(t, hello, discard)
+	c := h.client(t, nil)
+	for name, row := range map[string]struct {
+		target, field string
+		want          int
+	}{
+		"fields":    {"/open", strings.Repeat("x", 70<<10), 431},
+		"target":    {"/open?" + strings.Repeat("x", 17<<10), "", 414},
+		"all fits":  {"/open?" + strings.Repeat("x", 15<<10), strings.Repeat("x", 40<<10), 200},
+		"two words": {"/open%20HTTP/1.1", "", 404},
+	} {
+		r, err := http.NewRequest("GET", h.url+row.target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("x-long", row.field)
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != row.want {
+			t.Errorf("%s: got %d, want %d", name, resp.StatusCode, row.want)
+		}
+	}
+	counted := map[int]uint64{}
+	for _, l := range h.Snapshot().Live {
+		for code, n := range l.Codes {
+			counted[code] += n
+		}
+	}
+	for _, code := range []int{200, 404, 414, 431} {
+		if counted[code] != 1 {
+			t.Errorf("%d answers of %d are in the books, want 1", counted[code], code)
+		}
+	}
+}
+
+func TestManyStreamsOfOneConnection(t *testing.T) {
+	t.Parallel()
+	h := open(t, hello, discard)
+	c := h.client(t, nil)
+	ask(t, c, "GET", h.url+"/open", nil) // the handshake
+	var all sync.WaitGroup
+	for range 300 { // more than may be open at once
+		all.Go(func() {
+			resp, err := c.Post(h.url+"/open", "", strings.NewReader("four"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if got, err := io.ReadAll(resp.Body); err != nil || string(got) != "hello POST 4" {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+	all.Wait()
+	if m := h.books(t, 301); m.Selected != 301 {
+		t.Errorf("got %d copies selected, want 301", m.Selected)
+	}
+	if snap := h.Snapshot(); snap.Clients != 1 || snap.Accepted != 1 {
+		t.Errorf("got %d clients of %d, want one connection", snap.Clients, snap.Accepted)
 	}
 }
 

@@ -155,7 +155,7 @@ func appendRequest(dst []byte, r *http.Request, chunked bool) []byte {
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	dst = appendField(dst, "host", r.Host)
 	for name, values := range sorted(r.Header) {
-		if ours[name] {
+		if ours[name] || connection[name] {
 			continue
 		}
 		for _, v := range values {
@@ -181,11 +181,13 @@ func appendRequest(dst []byte, r *http.Request, chunked bool) []byte {
 // refused is a head that no parser takes.
 const refused = "malformed\r\n\r\n"
 
-// ours are fields that are written by themselves, or mean nothing beyond HTTP/1.1:
-// HTTP/3 has none of the latter (RFC 9114 §4.2).
-var ours = map[string]bool{
-	"host": true, "content-length": true, "transfer-encoding": true, "trailer": true,
-	"connection": true, "keep-alive": true, "proxy-connection": true, "upgrade": true,
+// ours are fields of a request that are written by themselves.
+var ours = map[string]bool{"host": true, "content-length": true, "trailer": true}
+
+// connection are fields about a connection of HTTP/1.1: HTTP/3 has none (RFC 9114
+// §4.2).
+var connection = map[string]bool{
+	"connection": true, "keep-alive": true, "proxy-connection": true, "transfer-encoding": true, "upgrade": true,
 }
 
 // sorted yields fields by their names in lower case, in an order that does not

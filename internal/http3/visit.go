@@ -25,12 +25,11 @@ type visit struct {
 
 	mu      sync.Mutex
 	present int           // requests
-	leaving bool          // and there are to be no more
-	empty   chan struct{} // closed when leaving and the last one has ended
+	empty   chan struct{} // closed when the last one has ended; nil while nobody waits for that
 }
 
 func newVisit(c *quic.Conn, guest *proxy.Guest, bounds config.Client) *visit {
-	v := &visit{conn: c, guest: guest, patience: max(time.Duration(bounds.HeadTimeout), 0), empty: make(chan struct{})}
+	v := &visit{conn: c, guest: guest, patience: max(time.Duration(bounds.HeadTimeout), 0)}
 	v.server = &http3.Server{
 		Handler:     v,
 		Logger:      slog.New(slog.DiscardHandler), // what clients do wrong is theirs
@@ -71,16 +70,24 @@ func (v *visit) drain(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	v.mu.Lock()
-	if v.leaving = true; v.present == 0 {
-		close(v.empty)
-	}
-	v.mu.Unlock()
 	select {
-	case <-v.empty:
+	case <-v.last():
 	case <-v.conn.Context().Done():
 	case <-ctx.Done():
 	}
+}
+
+// last returns what is closed when the last request has ended.
+func (v *visit) last() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	empty := make(chan struct{})
+	if v.present == 0 {
+		close(empty)
+	} else {
+		v.empty = empty
+	}
+	return empty
 }
 
 // ServeHTTP implements http.Handler: it has the proxy serve one request.
@@ -111,7 +118,8 @@ func (v *visit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (v *visit) count(n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.present += n; v.leaving && v.present == 0 {
+	if v.present += n; v.present == 0 && v.empty != nil {
 		close(v.empty)
+		v.empty = nil
 	}
 }
