@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -303,17 +304,27 @@ func (s *server) end(signal syscall.Signal) error {
 // localPort is an address of a document's example.
 var localPort = regexp.MustCompile(`127\.0\.0\.1:(\d{4,5})\b`)
 
+// freePort returns a port that nobody uses. One that the system chose could be the
+// next connection's, here or in another test, before anybody listens on it: systems
+// choose above 32768.
+func freePort() (port string, err error) {
+	const tries = 100
+	for range tries {
+		port = strconv.Itoa(10_000 + rand.IntN(20_000))
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, listener.Close()
+		}
+	}
+	return "", err
+}
+
 // Port is the free port that stands for a port of the document.
 func (s *Stage) Port(documented string) (string, error) {
 	if port, ok := s.ports[documented]; ok {
 		return port, nil
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	port, err := freePort()
 	if err != nil {
 		return "", err
 	}
