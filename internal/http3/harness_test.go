@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,15 +103,25 @@ func (h *house) start(t *testing.T, o proxy.Options) (*proxy.Server, error) {
 	return proxy.New(h.config(t, true), o)
 }
 
-// freeAddress is one that nobody had a moment ago.
+// freeAddress is one that nobody had a moment ago, below the ports that the system
+// gives to connections, of which the next could take it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const tries = 100
+	for range tries {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		c, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		c.Close()
+		if ln, err := net.Listen("tcp", address); err == nil {
+			ln.Close()
+			return address
+		}
 	}
-	defer c.Close()
-	return c.LocalAddr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // config is the configuration of a listener, with HTTP/3 or without.
