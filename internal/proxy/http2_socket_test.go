@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +256,55 @@ func TestAConnectForAnotherProtocol(t *testing.T) {
 		m.send(framed(headersFrame, 4, 1, section(":method", "CONNECT", ":protocol", "connect-udp", ":scheme", "https", ":path", "/chat", ":authority", "h")...))
 		if _, id, got := m.frame(headersFrame); id != 1 || !bytes.HasPrefix(got, []byte("\x08\x03501")) {
 			t.Errorf("stream %d got %q, want 501", id, got)
+		}
+	})
+}
+
+// A backend that speaks HTTP/2 as well gets WebSockets by HTTP/1.1, which is the
+// only way.
+func TestABackendThatHasAChoiceGetsWebSocketsByHTTP1(t *testing.T) {
+	drivers(t, func(t *testing.T, d loop.Driver) {
+		authority := certs.New(t)
+		upgraded := make(chan string, 2)
+		primary := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Upgrade") == "" {
+				io.WriteString(w, r.Proto)
+				return
+			}
+			nc, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				upgraded <- err.Error()
+				return
+			}
+			io.WriteString(nc, socketAnswer)
+			nc.Close()
+			upgraded <- r.Proto
+		}))
+		primary.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Leaf(t, "127.0.0.1").Pair}}
+		primary.EnableHTTP2 = true
+		primary.StartTLS()
+		defer primary.Close()
+		cfg := plain(strings.TrimPrefix(primary.URL, "https://"), "")
+		_, addr := serve(t, d, strings.Replace(cfg, `"]}`, `"], tls: {ca: `+authority.File+`}}`, 1))
+		client := speaking(t, 1)
+		for i := range 3 {
+			resp, err := client.Get("http://" + addr + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || string(got) != "HTTP/2.0" {
+				t.Errorf("the backend was asked by %q, %v, want HTTP/2", got, err)
+			}
+			c := dial(t, addr)
+			send(t, c, socketRequest)
+			if got := head(t, bufio.NewReader(c)); !strings.HasPrefix(got, "HTTP/1.1 101 ") {
+				t.Fatalf("WebSocket %d got %q", i, got)
+			}
+			if got := <-upgraded; got != "HTTP/1.1" {
+				t.Errorf("the WebSocket came by %s", got)
+			}
 		}
 	})
 }
