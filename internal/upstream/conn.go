@@ -308,6 +308,8 @@ func (c *Conn) connected(r loop.Ready) {
 			switch trust := (*session.TrustError)(nil); {
 			case errors.As(err, &trust):
 				c.dialErr, c.refusal = tlsFault(trust.Err), traffic.FailTLS
+			case refusedBy(err): // of a session, whose handshake was over for us
+				c.dialErr, c.refusal = tlsFault(err), traffic.FailTLS
 			case speaksOther(err):
 				c.refusal = traffic.FailProtocol
 			}
