@@ -22,6 +22,9 @@ GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 H2SPEC_VERSION := v2.2.1+incompatible
 H2SPEC := .cache/bin/h2spec-$(H2SPEC_VERSION)
 
+GRPCURL_VERSION := v1.9.3
+GRPCURL := .cache/bin/grpcurl
+
 # The steps of make check, from quick to slow. Bad shadows need Linux.
 STEPS := build gofmt vet tidy cross lint test race fuzz-short
 ifeq ($(shell uname),Linux)
@@ -101,6 +104,10 @@ bench-protocols: build ## Measure TLS, HTTP/2 and gRPC against nginx and Envoy; 
 	@.ci/need nginx envoy h2load
 	go run ./test/bench -protocols $(if $(QUICK),-quick)
 
+peers-http: $(GRPCURL) ## Have curl, nghttp, openssl and grpcurl speak with a built proxy
+	@.ci/need curl nghttp openssl
+	PATH="$(CURDIR)/.cache/bin:$$PATH" go test -count=1 -tags peers ./test/peers
+
 interop: ## Run gRPC's own interoperability tests, case by case
 	go test -count=1 -v ./test/interop
 
@@ -130,9 +137,13 @@ $(GOLANGCI):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv .cache/bin/golangci-lint $@
 
+$(GRPCURL):
+	@echo "building grpcurl $(GRPCURL_VERSION), once"
+	@GOBIN=$(CURDIR)/.cache/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
+
 $(H2SPEC):
 	@echo "building h2spec $(H2SPEC_VERSION), once"
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols interop h2spec browser isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols peers-http interop h2spec browser isolation golden clean

@@ -218,6 +218,10 @@ func (b *Body) keepTrailer(line []byte) *Error {
 // Done reports whether the body has ended. A body until close never does by itself.
 func (b *Body) Done() bool { return b.state == done }
 
+// Endless returns the decoder of what follows a 101: all of it, until the
+// connection is closed.
+func Endless() Body { return Body{state: untilClose, left: -1} }
+
 // UntilClose reports whether the body ends when the connection closes.
 func (b *Body) UntilClose() bool { return b.state == untilClose }
 

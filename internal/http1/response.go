@@ -143,5 +143,5 @@ func (r *Response) Body(head bool) Body {
 	case r.length == 0:
 		return Body{}
 	}
-	return Body{state: untilClose, left: -1}
+	return Endless()
 }

@@ -38,6 +38,7 @@ const (
 	settingWindow     = 0x4
 	settingFrame      = 0x5
 	settingHeaderList = 0x6
+	settingConnect    = 0x8 // RFC 8441 §3
 )
 
 const (

@@ -10,6 +10,7 @@ import (
 // holds is valid as long as it is not the next one's, though strings may be kept.
 type Head struct {
 	Method, Scheme, Authority, Path string // of a request
+	Protocol                        string // that a CONNECT is for (RFC 8441 §4), else empty
 	Status                          int    // of an answer, else 0
 	// Fields are the others, in order, with names in lower case.
 	Fields []hpack.HeaderField
@@ -33,6 +34,7 @@ const (
 	hasAuthority
 	hasPath
 	hasStatus
+	hasProtocol
 )
 
 // keepFields is how many fields a head of the usual size has; the memory of
@@ -74,6 +76,8 @@ func (h *Head) addPseudo(f hpack.HeaderField) {
 		bit, h.Authority = hasAuthority, f.Value
 	case ":path":
 		bit, h.Path = hasPath, f.Value
+	case ":protocol":
+		bit, h.Protocol = hasProtocol, f.Value
 	case ":status":
 		bit = hasStatus
 		if len(f.Value) == 3 && f.Value[0] >= '1' && f.Value[0] <= '9' && digit(f.Value[1]) && digit(f.Value[2]) {
@@ -159,8 +163,11 @@ func (h *Head) request() bool {
 		return false
 	case h.Cut:
 		return true
-	case h.Method == "CONNECT":
+	case h.Method == "CONNECT" && h.pseudo&hasProtocol == 0:
 		return h.pseudo == hasMethod|hasAuthority
+	case h.Method == "CONNECT":
+		return h.pseudo == hasMethod|hasScheme|hasAuthority|hasPath|hasProtocol && h.Protocol != "" && h.Scheme != "" &&
+			h.Length < 0 && strings.HasPrefix(h.Path, "/") && h.sameHost()
 	case h.pseudo&^hasAuthority != hasMethod|hasScheme|hasPath:
 		return false
 	}

@@ -160,13 +160,15 @@ const (
 // start sends the preface and the settings.
 func (m *Machine) start() {
 	p := m.Out.Room(128)
-	settings := 3
+	settings := 4
 	if !m.server {
+		settings = 3
 		p = append(p, Preface...)
 	}
 	p = appendFrame(p, 6*settings, frameSettings, 0, 0)
 	if m.server {
 		p = appendSetting(p, settingStreams, m.limits.Streams)
+		p = appendSetting(p, settingConnect, 1)
 	} else {
 		p = appendSetting(p, settingPush, 0)
 	}

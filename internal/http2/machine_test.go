@@ -121,7 +121,14 @@ var malformed = map[string][]byte{
 	"two lengths":                 request("content-length", "1", "content-length", "2"),
 	"another host":                request("host", "b"),
 	"a late pseudo field":         request("a", "b", ":method", "GET"),
-	"an unknown pseudo field":     request(":protocol", "websocket"),
+	"an unknown pseudo field":     request(":secret", "x"),
+	"a protocol to GET":           request(":protocol", "websocket"),
+	"a protocol twice":            block(":method", "CONNECT", ":protocol", "a", ":protocol", "a", ":scheme", "http", ":path", "/", ":authority", "a"),
+	"a protocol without a path":   block(":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a"),
+	"a protocol without a scheme": block(":method", "CONNECT", ":protocol", "websocket", ":path", "/", ":authority", "a"),
+	"a protocol without a host":   block(":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/"),
+	"an empty protocol":           block(":method", "CONNECT", ":protocol", "", ":scheme", "http", ":path", "/", ":authority", "a"),
+	"a protocol and a length":     block(":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/", ":authority", "a", "content-length", "5"),
 	"a status":                    request(":status", "200"),
 	"a method twice":              block(":method", "GET", ":method", "GET", ":scheme", "http", ":path", "/"),
 	"no method":                   block(":scheme", "http", ":path", "/", ":authority", "a"),
@@ -203,7 +210,7 @@ func TestOpeningIsTheseBytes(t *testing.T) {
 		server bool
 		want   string
 	}{
-		{true, "000012040000000000" + "000300000003" + "000400011170" + "0006000007d0" + "000004080000000000" + "000086a1"},
+		{true, "000018040000000000" + "000300000003" + "000800000001" + "000400011170" + "0006000007d0" + "000004080000000000" + "000086a1"},
 		{false, "505249202a20485454502f322e300d0a0d0a534d0d0a0d0a" +
 			"000012040000000000" + "000200000000" + "000400011170" + "0006000007d0" + "000004080000000000" + "000086a1"},
 	} {

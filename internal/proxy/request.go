@@ -39,6 +39,7 @@ type request struct {
 	attempts                  int
 	refused                   []*upstream.Endpoint // the connection
 	rpc                       rpc
+	key                       []byte // of a WebSocket whose client speaks HTTP/2
 	status                    int
 	source                    traffic.Source
 	reason                    string
@@ -63,6 +64,7 @@ func (r *request) reset() {
 		mark:    r.mark,
 		copies:  r.copies[:0],
 		refused: r.refused[:0],
+		key:     r.key[:0],
 		timer:   r.timer,
 	}
 }
@@ -81,6 +83,7 @@ func (r *request) begin(cl *client) {
 	r.expect = h.ExpectContinue()
 	r.keep = h.KeepAlive()
 	r.readCall(h)
+	r.readKey(h)
 	m := &w.match
 	m.Listener, m.Host, m.Method, m.Path, m.Query = w.plan.place(cl.listener).index, h.Host(), h.Method(), h.Path(), h.Query()
 	var trusted bool
@@ -290,6 +293,10 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 	if resp.Status() == 101 && !r.bodyDone {
 		// The rest of the request would be taken for the first bytes of the new protocol.
 		r.fail(502, traffic.Primary, "the primary switched protocols in the middle of the request")
+		return
+	}
+	if why := r.disagrees(resp); why != "" {
+		r.fail(502, traffic.Primary, why)
 		return
 	}
 	r.mark.Release()

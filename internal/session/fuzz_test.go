@@ -33,6 +33,8 @@ func (*heads) Commit([]byte)                    {}
 func FuzzRequestText(f *testing.F) {
 	f.Add("GET", "/", "a", "name", "value", true)
 	f.Add("CONNECT", "", "a:1", "cookie", "a=b", false)
+	f.Add("CONNECT", "/chat", "a", "sec-websocket-key", "x", false)
+	f.Add("CONNECT", "/chat", "a", "sec-websocket-version", "13", false)
 	f.Add("POST", "/a b", "a", "content-length", "5", false)
 	f.Add("OPTIONS", "*", "", "host", "b", true)
 	f.Add("GET", "/ HTTP/1.1\r\nx: y", "a", "x", "y\r\n\r\nGET / HTTP/1.1", true)
@@ -41,7 +43,10 @@ func FuzzRequestText(f *testing.F) {
 		var section bytes.Buffer
 		e := hpack.NewEncoder(&section)
 		fields := []hpack.HeaderField{{Name: ":method", Value: method}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: path}, {Name: ":authority", Value: authority}}
-		if method == "CONNECT" {
+		switch {
+		case method == "CONNECT" && path != "":
+			fields = append(fields, hpack.HeaderField{Name: ":protocol", Value: webSocket})
+		case method == "CONNECT":
 			fields = []hpack.HeaderField{{Name: ":method", Value: method}, {Name: ":authority", Value: authority}}
 		}
 		for _, f := range append(fields, hpack.HeaderField{Name: name, Value: value}) {
@@ -80,7 +85,16 @@ func check(t *testing.T, text []byte, method, path, authority, name, value strin
 		t.Fatalf("%d bytes of %q are a head", n, text)
 	}
 	target := path
-	if method == "CONNECT" {
+	switch {
+	case method == "CONNECT" && path != "":
+		method = "GET"
+		if key, _ := r.Value("sec-websocket-key", 0); string(r.Upgrade()) != webSocket || len(key) != 24 {
+			t.Errorf("%q is no handshake", text)
+		}
+		if name == "sec-websocket-key" {
+			return
+		}
+	case method == "CONNECT":
 		target = authority
 	}
 	if string(r.Method()) != method || string(r.Target()) != target {

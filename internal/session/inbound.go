@@ -6,12 +6,15 @@ import (
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/http2"
 	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/websocket"
 )
 
 // begin puts the head of a client's request into the lane.
 func (l *lane) begin(h *http2.Head, end bool) {
 	l.headOnly = h.Method == "HEAD"
-	l.chunked = !end && h.Length < 0
+	l.opening = opens(h)
+	l.ended = end
+	l.chunked = !end && h.Length < 0 && !l.opening
 	l.skip = end
 	p := appendRequest(l.in.Room(1<<10), h, l.chunked)
 	if h.Cut {
@@ -39,13 +42,18 @@ func overflow(p []byte, lim *http1.Limits) []byte {
 // appendRequest appends a request as HTTP/1.1. The parser of such heads has the
 // last word about it.
 func appendRequest(dst []byte, h *http2.Head, chunked bool) []byte {
-	dst = append(dst, h.Method...)
-	dst = append(dst, ' ')
-	if h.Method == "CONNECT" {
-		dst = append(dst, h.Authority...)
-	} else {
-		dst = append(dst, h.Path...)
+	method, target, opening := h.Method, h.Path, opens(h)
+	switch {
+	case opening:
+		method = "GET"
+	case method == "CONNECT":
+		target = h.Authority
+		if _, port := http1.SplitPort([]byte(target)); h.Protocol != "" && len(port) == 0 {
+			target += ":443" // which this form must have
+		}
 	}
+	dst = append(append(dst, method...), ' ')
+	dst = append(dst, target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	hasHost := h.Authority != ""
 	if hasHost {
@@ -61,9 +69,16 @@ func appendRequest(dst []byte, h *http2.Head, chunked bool) []byte {
 		case "content-length":
 		case "cookie":
 			cookies++
+		case websocket.KeyField:
+			if !opening {
+				dst = appendField(dst, f.Name, f.Value)
+			}
 		default:
 			dst = appendField(dst, f.Name, f.Value)
 		}
+	}
+	if opening {
+		dst = appendHandshake(dst, h)
 	}
 	if cookies > 0 {
 		dst = appendCookies(dst, h)
@@ -151,6 +166,10 @@ func (l *lane) head(h *http2.Head, end bool) {
 
 // data puts a part of a body into the lane.
 func (l *lane) data(p []byte, end bool) {
+	if l.opening {
+		l.hold(p, end)
+		return
+	}
 	if len(p) > 0 && !l.skip && !l.Closed() && !l.eof {
 		if l.chunked {
 			l.in.Commit(http1.AppendChunkHeader(l.in.Room(16), len(p)))
@@ -193,7 +212,8 @@ func (l *lane) endBody(h *http2.Head) {
 		}
 		l.in.Commit(append(p, "\r\n"...))
 	}
-	l.skip = true
+	l.skip, l.ended = true, true
+	l.eof = l.eof || l.tunnel
 	l.answered()
 	l.signal()
 }

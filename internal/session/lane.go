@@ -26,6 +26,10 @@ type lane struct {
 	skip     bool        // there is no place for a body, nor for trailers
 	eof      bool        // nothing will come any more
 	headOnly bool        // the request is HEAD
+	opening  bool        // a WebSocket that was not answered yet
+	tunnel   bool        // it was: everything is data
+	early    spool.Queue // what came while it was opening
+	ended    bool        // and the end behind it
 
 	// Towards the peer.
 	text     []byte // part of a head
@@ -210,6 +214,7 @@ func (l *lane) finished() {
 func (l *lane) next() {
 	l.stream, l.owed = nil, 0
 	l.whole, l.sent, l.inBody, l.headOnly = false, false, false, false
+	l.opening, l.tunnel, l.ended = false, false, false
 	l.trailer = l.trailer[:0]
 	l.request.Reset()
 	l.response.Reset()
@@ -231,6 +236,7 @@ func (l *lane) fail(err error) {
 	l.stream = nil
 	l.broken = true
 	l.pending.Reset()
+	l.early.Reset()
 	l.Fail(err)
 	l.session.checkDone()
 	if l.Closed() {
@@ -294,6 +300,7 @@ func (l *lane) endText() {
 func (l *lane) Close(abort bool) {
 	s := l.session
 	l.in.Reset()
+	l.early.Reset()
 	if !abort {
 		l.endText()
 	}

@@ -123,18 +123,30 @@ var trailers = []byte("trailers")
 func (l *lane) sendAnswer() {
 	m, r := l.session.machine, &l.response
 	f := m.BeginHead()
+	status, dug := r.Status(), l.opening && r.Status() == 101
+	if dug {
+		status = 200
+	}
 	var digits [3]byte
-	f.Add(":status", strconv.AppendInt(digits[:0], int64(r.Status()), 10))
+	f.Add(":status", strconv.AppendInt(digits[:0], int64(status), 10))
 	for i := range r.NumFields() {
-		if name, value, _ := r.Field(i); !r.Dropped(i) {
+		if name, value, _ := r.Field(i); !r.Dropped(i) && !(dug && ofHandshake(name)) {
 			f.AddFolded(name, value)
 		}
 	}
-	if r.Interim() {
+	switch {
+	case dug:
+		m.SendHead(l.stream, &f, false)
+		l.dig()
+		l.session.flushSoon()
+		return
+	case r.Interim():
 		m.SendHead(l.stream, &f, false)
 		r.Reset()
 		l.session.flushSoon()
 		return
+	case l.opening:
+		l.decline()
 	}
 	l.body = r.Body(l.headOnly)
 	l.inBody = true

@@ -270,7 +270,7 @@ func (s *Session) Open(h loop.Handler) *loop.Conn {
 // newLane makes a lane.
 func (s *Session) newLane(h loop.Handler, connecting bool) *lane {
 	l := &lane{session: s, place: len(s.lanes), rest: -1}
-	l.in.Pool, l.pending.Pool = s.options.Pool, s.options.Pool
+	l.in.Pool, l.pending.Pool, l.early.Pool = s.options.Pool, s.options.Pool, s.options.Pool
 	s.options.Loop.Carry(&l.Virtual, l, h, connecting)
 	l.SetAddrs(s.conn.Local(), s.conn.Remote())
 	s.lanes = append(s.lanes, l)

@@ -193,7 +193,7 @@ func (cl *Client) CloseIdle(all bool) {
 // event, like one that fails later.
 func (cl *Client) dial(e *Endpoint, call *Call) *Conn {
 	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load(), preface: call.Preface}
-	c.lastCall = call.Raw || call.Alone
+	c.lastCall, c.upgrade = call.Raw || call.Alone, call.Upgrade
 	c.raw, c.tunnel, c.inBody = call.Raw, call.Raw, call.Raw
 	if e.tls != nil && e.def.ServerName == "" {
 		c.server = string(call.Server)

@@ -58,6 +58,7 @@ type Conn struct {
 	deaf       bool // the other side takes no more bytes
 	lastCall   bool // close after the calls on it
 	lane       bool // of a session: takes one call at a time
+	upgrade    bool // made for a call that HTTP/2 cannot carry, where the backend has a choice
 
 	preface   []byte // of the call, not yet written
 	raw       bool   // see Call.Raw
@@ -111,8 +112,11 @@ func (c *connResumed) Run() {
 	}
 }
 
-// suits says whether c asked for the server that call is for.
+// suits says whether c can carry call, and asked for the server that it is for.
 func (c *Conn) suits(call *Call) bool {
+	if call.Upgrade && c.lane {
+		return false
+	}
 	return c.endpoint.tls == nil || c.endpoint.def.ServerName != "" || c.server == string(call.Server)
 }
 
@@ -304,6 +308,8 @@ func (c *Conn) connected(r loop.Ready) {
 			switch trust := (*session.TrustError)(nil); {
 			case errors.As(err, &trust):
 				c.dialErr, c.refusal = tlsFault(trust.Err), traffic.FailTLS
+			case refusedBy(err): // of a session, whose handshake was over for us
+				c.dialErr, c.refusal = tlsFault(err), traffic.FailTLS
 			case speaksOther(err):
 				c.refusal = traffic.FailProtocol
 			}

@@ -55,7 +55,7 @@ func (c *Conn) secure() {
 	switch {
 	case c.raw:
 		protocols = nil // nobody knows what the client speaks
-	case c.endpoint.Backend.def.Load().Protocol == config.ProtocolAuto && !c.lastCall:
+	case c.endpoint.Backend.def.Load().Protocol == config.ProtocolAuto && !c.lastCall && !c.upgrade:
 		protocols = []string{"h2", "http/1.1"}
 	}
 	c.shaking = true
@@ -73,7 +73,7 @@ func (c *Conn) secured(conn *loop.Conn, state *tls.ConnectionState, err error) {
 		c.endpoint.chose.Store(true)
 		c.becomeLane(session.Connect(conn, "https", c.client.sessionOptions(c.endpoint)))
 	default:
-		if !c.raw && !c.lastCall {
+		if !c.raw && !c.lastCall && !c.upgrade {
 			c.endpoint.chose.Store(false)
 		}
 		c.opened()

@@ -61,7 +61,7 @@ func (c *Conn) two(def *config.Backend) bool {
 	case config.ProtocolHTTP2:
 		return true
 	case config.ProtocolAuto:
-		return c.endpoint.chose.Load() && len(c.preface) == 0
+		return c.endpoint.chose.Load() && len(c.preface) == 0 && !c.upgrade
 	}
 	return false
 }
