@@ -57,7 +57,7 @@ func TestReportPutsProxiesOfOneCellTogether(t *testing.T) {
 func TestReportIsWhole(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	if err := writeReport(&b, []*result{sample("one")}); err != nil {
+	if err := writeReport(&b, "report.md.tmpl", []*result{sample("one")}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
