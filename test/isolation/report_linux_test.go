@@ -73,6 +73,23 @@ func TestReportIsWhole(t *testing.T) {
 	}
 }
 
+func TestReportOfProtocols(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	if err := writeReport(&b, options{protocols: true}.reportTemplate(), []*result{sample("one")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"- **one**: 2026-05-04, 3 rounds of 1.5s",
+		"| one | 3 | 2 | 0 | 1 | 1.00 to 1.00 | 1.00 to 1.00 |\n",
+		"| late | get | one | 0 | 1000 (1.00, 1.00) |",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
 func TestResultsSurviveTheirFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "results.json")

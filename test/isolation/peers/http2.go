@@ -45,7 +45,7 @@ func (s *server) exchange(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	s.check(body)
+	s.check(body, message)
 	if chosen && s.kind == SlowStream {
 		s.drip(w, r)
 		return

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -24,12 +25,16 @@ const (
 
 // What every client sends and every backend answers.
 const (
-	messageBytes = 4 << 10 // of a message of a client
-	messages     = 32      // of a session: 128 KiB, more than the window that a stream begins with
+	messageBytes = 4 << 10 // of a message in HTTP/2 and gRPC
+	messages     = 32      // of a call: 128 KiB, more than the window that a stream begins with
 	AnswerBytes  = 200     // of an answer, all of them the backend's fill
 	takes        = 4       // messages that StopsReading takes
-	oneIn        = 100     // streams, of which one is SlowStream's or StuckStream's
-	patience     = 4 * time.Second
+	// WebSockets and connections hold more than socket buffers do, 4 MiB: less
+	// disappears into them, and nobody notices who does not read at the other end.
+	largeBytes    = 60 << 10
+	largeMessages = 72
+	oneIn         = 100 // streams, of which one is SlowStream's or StuckStream's
+	patience      = 4 * time.Second
 )
 
 // Protocol is what clients, primary and shadow speak.
@@ -157,7 +162,7 @@ func bounded(ctx context.Context, session func(context.Context) error) error {
 // cause, which knows no addresses.
 func kindOf(err error) string {
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return load.ErrTimeout
 	case errors.Is(err, errAnswer):
 		return load.ErrBadAnswer

@@ -34,12 +34,15 @@ func newServer(kind string, fill byte) *server {
 	return s
 }
 
-// message is what every client sends.
-var message = load.Body(messageBytes)
+// message is what clients of HTTP/2 send, large what those of sessions do.
+var (
+	message = load.Body(messageBytes)
+	large   = load.Body(largeBytes)
+)
 
 // check counts a message that is not as it was sent.
-func (s *server) check(got []byte) {
-	if !bytes.Equal(got, message) {
+func (s *server) check(got, want []byte) {
+	if !bytes.Equal(got, want) {
 		s.badBodies.Add(1)
 	}
 }

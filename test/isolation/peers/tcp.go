@@ -14,7 +14,7 @@ import (
 )
 
 // connections is how many there are at a time.
-const connections = 32
+const connections = 16
 
 func serveTCP(kind string, fill byte) (*Backend, error) {
 	s := newServer(kind, fill)
@@ -46,7 +46,7 @@ func (s *server) connection(c net.Conn) {
 		cut()
 		_ = c.Close()
 	}()
-	got := make([]byte, messageBytes)
+	got := make([]byte, largeBytes)
 	for n := 0; ; n++ {
 		if _, err := io.ReadFull(c, got); err != nil {
 			return
@@ -54,7 +54,7 @@ func (s *server) connection(c net.Conn) {
 		if n == 0 {
 			s.requests.Add(1)
 		}
-		s.check(got)
+		s.check(got, large)
 		if _, err := c.Write(s.answer); err != nil {
 			return
 		}
@@ -78,8 +78,8 @@ func connectTo(ctx context.Context, target string) error {
 		_ = c.SetDeadline(deadline) // fails on a closed connection only
 	}
 	answer := make([]byte, AnswerBytes)
-	for range messages {
-		if _, err := c.Write(message); err != nil {
+	for range largeMessages {
+		if _, err := c.Write(large); err != nil {
 			return err
 		}
 		if _, err := io.ReadFull(c, answer); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // webSockets is how many there are at a time.
-const webSockets = 32
+const webSockets = 16
 
 func serveWebSockets(kind string, fill byte) (*Backend, error) {
 	s := newServer(kind, fill)
@@ -36,12 +36,13 @@ func (s *server) webSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = c.CloseNow() }()
+	c.SetReadLimit(largeBytes)
 	for n := 0; s.kind != StopsReading || n < takes; n++ {
 		_, got, err := c.Read(s.ctx)
 		if err != nil {
 			return
 		}
-		s.check(got)
+		s.check(got, large)
 		if err := c.Write(s.ctx, websocket.MessageBinary, s.answer); err != nil {
 			return
 		}
@@ -61,8 +62,8 @@ func chatWith(ctx context.Context, target string) error {
 		return err
 	}
 	defer func() { _ = c.CloseNow() }()
-	for range messages {
-		if err := c.Write(ctx, websocket.MessageBinary, message); err != nil {
+	for range largeMessages {
+		if err := c.Write(ctx, websocket.MessageBinary, large); err != nil {
 			return err
 		}
 		_, got, err := c.Read(ctx)
