@@ -86,6 +86,7 @@ fuzz-short: ## Fuzz every target for five seconds
 
 isolation-quick: build ## Run bad shadows for a moment each; LOADS=post-4k,stream for the other half
 	go run ./test/isolation -quick -loads $(LOADS)
+	go run ./test/isolation -quick -protocols
 
 peers: ## Test against Redis, dnsmasq, dig, haproxy, openssl and curl
 	@.ci/need redis-server dnsmasq dig haproxy openssl curl
@@ -122,6 +123,9 @@ isolation: build ## Run the whole isolation suite, against nginx too: half an ho
 	@.ci/need nginx
 	go run ./test/isolation -proxy understudy,nginx -out docs/isolation.md
 
+isolation-protocols: build ## Run bad shadows of HTTP/2, gRPC, WebSockets and TCP; QUICK=1 for a short run
+	go run ./test/isolation -protocols $(if $(QUICK),-quick) -out docs/isolation-protocols.md
+
 ##@ Tools
 
 golden: ## Rewrite the golden files of the tests
@@ -146,4 +150,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols peers-http interop h2spec browser isolation golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols peers-http interop h2spec browser isolation isolation-protocols golden clean

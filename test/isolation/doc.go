@@ -7,6 +7,7 @@
 //
 //	isolation                              Understudy, all cells, about a quarter of an hour
 //	isolation -quick                       one short round per cell
+//	isolation -protocols                   HTTP/2, gRPC, WebSockets and TCP, half a minute with -quick
 //	isolation -shadows late -loads get     some cells only
 //	isolation -proxy understudy,nginx      one after the other, side by side in the report
 //	isolation -proxy nginx -json nginx.json
@@ -17,7 +18,8 @@
 // {primary}, {shadow} and {admin} are replaced by addresses (host:port), {mirror}
 // by on or off, {dir} by a scratch folder and {config} by a file made from the
 // Go text/template given with -config, whose fields are Listen, Primary, Shadow,
-// Admin, Mirror (bool), Insist (bool), Dir and Root (bool: the suite runs as
+// Admin, Mirror (bool), Insist (bool), Dir, Wire (with -protocols what is
+// to be spoken: http2, grpc-bidi, websocket or tcp) and Root (bool: the suite runs as
 // root), and whose functions host and port split an address. A proxy whose
 // command line differs when it does not mirror takes that one from -proxy-off.
 //

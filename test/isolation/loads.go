@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/understudy-proxy/understudy/test/load"
@@ -35,6 +36,18 @@ type kindOfLoad struct {
 	// few is how many requests a short round (see brief) stops after, because
 	// one for each client would take longer than the round; 0 = no such limit.
 	few int
+	// drive runs the load where it is not of HTTP/1.1; plan is not used then.
+	drive func(ctx context.Context, target string, duration time.Duration) (*load.Result, error)
+	// unasked is how many copies a proxy makes of what no load has sent.
+	unasked uint64
+}
+
+// run sends the load to a proxy.
+func (k kindOfLoad) run(ctx context.Context, target string, duration time.Duration) (*load.Result, error) {
+	if k.drive != nil {
+		return k.drive(ctx, target, duration)
+	}
+	return load.RunProcess(ctx, k.at(target, duration))
 }
 
 // brief is how long a round may be to be called short.

@@ -51,6 +51,7 @@ func main() {
 type options struct {
 	proxy, proxyOff, config string
 	books, quick, strict    bool
+	protocols               bool
 	rounds                  int
 	duration                time.Duration
 	shadows, loads          string
@@ -68,11 +69,12 @@ func parseOptions(args []string, usage io.Writer) (options, error) {
 	f.StringVar(&o.config, "config", "", "Go text/template `file` from which {config} is made")
 	f.BoolVar(&o.books, "books", false, "the command's /metrics on {admin} are Understudy's: check the books")
 	f.BoolVar(&o.quick, "quick", false, "one round of 0.7 s, for a first look and for CI")
+	f.BoolVar(&o.protocols, "protocols", false, "HTTP/2, gRPC, WebSocket and TCP instead of HTTP/1.1, with shadows and loads of their own")
 	f.BoolVar(&o.strict, "strict", false, "missed ratios fail, too")
 	f.IntVar(&o.rounds, "rounds", 3, "interleaved rounds per cell")
 	f.DurationVar(&o.duration, "duration", 1300*time.Millisecond, "load per round and mode")
-	f.StringVar(&o.shadows, "shadows", "", "only these, separated by commas, of "+strings.Join(allShadows(), ", "))
-	f.StringVar(&o.loads, "loads", "", "only these, separated by commas, of "+strings.Join(allLoads(), ", "))
+	f.StringVar(&o.shadows, "shadows", "", "only these, separated by commas, of "+strings.Join(allShadows(), ", ")+"; with -protocols of "+strings.Join(protocolShadows(), ", "))
+	f.StringVar(&o.loads, "loads", "", "only these, separated by commas, of "+strings.Join(allLoads(), ", ")+"; with -protocols of "+strings.Join(protocolNames(), ", "))
 	f.Int64Var(&o.memory, "memory", defaultTargets().Memory>>20, "`MiB` that the peak may lie above that without mirroring")
 	f.StringVar(&o.out, "out", "", "write the report to this `file` instead of standard output")
 	f.StringVar(&o.json, "json", "", "write the figures to this `file`")
@@ -143,7 +145,7 @@ func execute(ctx context.Context, o options, stdout, stderr io.Writer) (status i
 		results = append(results, earlier...)
 	}
 	var report strings.Builder
-	if err := writeReport(&report, results); err != nil {
+	if err := writeReport(&report, o.reportTemplate(), results); err != nil {
 		return exitUsage, fmt.Errorf("write report: %w", err)
 	}
 	if o.out != "" {
@@ -164,8 +166,12 @@ func measureAll(ctx context.Context, o options, progress io.Writer) ([]*result, 
 		return nil, err
 	}
 	var results []*result
+	look := measure
+	if o.protocols {
+		look = measureProtocols
+	}
 	for _, r := range recipes {
-		one, err := measure(ctx, r, o, progress)
+		one, err := look(ctx, r, o, progress)
 		if err != nil {
 			return nil, err
 		}

@@ -30,13 +30,17 @@ type recipe struct {
 	config     string // text/template of the file {config}; may be empty
 	insist     bool   // passed on to the template
 	books      bool   // answers /metrics on {admin} as Understudy does
+	wire       string // what it is to speak, a peers.Protocol; empty = HTTP/1.1; passed on to the template
+	// connections: it copies connections, so that its books do not tell how
+	// many requests a load of HTTP/1.1 sent.
+	connections bool
 }
 
 // ready are the proxies that the suite knows how to run fairly.
 var ready = []recipe{
 	{name: "understudy", command: "bin/understudy run -c {config}", config: "understudy.yaml.tmpl", books: true},
 	{name: "understudy-insistent", command: "bin/understudy run -c {config}", config: "understudy.yaml.tmpl", books: true, insist: true},
-	{name: "understudy-tcp", command: "bin/understudy run -c {config}", config: "understudy-tcp.yaml.tmpl"},
+	{name: "understudy-tcp", command: "bin/understudy run -c {config}", config: "understudy-tcp.yaml.tmpl", books: true, connections: true},
 	{name: "nginx", command: "nginx -p {dir} -c {config} -e stderr", config: "nginx.conf.tmpl"},
 }
 
@@ -99,8 +103,9 @@ type place struct {
 	Admin   string // host:port, for proxies that have such a thing
 	Dir     string // scratch folder of this proxy alone
 	Mirror  bool
-	Insist  bool // copy on, however often copies failed
-	Root    bool // the suite runs as root
+	Insist  bool   // copy on, however often copies failed
+	Root    bool   // the suite runs as root
+	Wire    string // what is spoken, a peers.Protocol; empty = HTTP/1.1
 }
 
 // commandLine fills in the placeholders.
@@ -143,7 +148,8 @@ func (r recipe) writeConfig(p place) (string, error) {
 type instance struct {
 	*load.Process
 	place
-	books bool
+	books       bool
+	connections bool // see recipe
 }
 
 // startTime is how long a proxy may take until it accepts connections.
@@ -162,7 +168,7 @@ func (r recipe) start(ctx context.Context, dir, primary, shadow string) (*instan
 }
 
 func (r recipe) startOnce(ctx context.Context, dir, primary, shadow string) (*instance, error) {
-	p := place{Primary: primary, Shadow: shadow, Mirror: shadow != "", Insist: r.insist, Root: os.Geteuid() == 0}
+	p := place{Primary: primary, Shadow: shadow, Mirror: shadow != "", Insist: r.insist, Root: os.Geteuid() == 0, Wire: r.wire}
 	free, err1 := freeAddresses(2)
 	var err2 error
 	p.Dir, err2 = os.MkdirTemp(dir, "proxy-")
@@ -183,7 +189,7 @@ func (r recipe) startOnce(ctx context.Context, dir, primary, shadow string) (*in
 	if err := process.WaitPort(ctx, p.Listen); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", r.name, err), process.Stop(time.Second))
 	}
-	return &instance{process, p, r.books}, nil
+	return &instance{process, p, r.books, r.connections}, nil
 }
 
 // freeAddresses gives n different loopback addresses that nobody listens on. All

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/understudy-proxy/understudy/test/isolation/peers"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -86,6 +88,16 @@ func TestUnderstudyTemplate(t *testing.T) {
 			`[{backends: [{name: primary}], mirrors: [{backend: shadow, body: {limit: 32MiB}, limits: {memory: 32MiB}, writes: copy}]}] ` +
 				`[{endpoints: ["127.0.0.1:2"], name: primary}, {endpoints: ["127.0.0.1:3"], name: shadow}]`,
 		},
+		"HTTP/2": {
+			place{Listen: "127.0.0.1:1", Primary: "127.0.0.1:2", Shadow: "127.0.0.1:3", Admin: "127.0.0.1:4", Mirror: true, Wire: "http2"},
+			`[{backends: [{name: primary}], mirrors: [{backend: shadow, body: {limit: 32MiB}, limits: {memory: 32MiB}, writes: copy}]}] ` +
+				`[{endpoints: ["127.0.0.1:2"], name: primary, protocol: HTTP2}, {endpoints: ["127.0.0.1:3"], name: shadow, protocol: HTTP2}]`,
+		},
+		"WebSockets": {
+			place{Listen: "127.0.0.1:1", Primary: "127.0.0.1:2", Shadow: "127.0.0.1:3", Admin: "127.0.0.1:4", Mirror: true, Wire: "websocket"},
+			`[{backends: [{name: primary}], mirrors: [{backend: shadow, body: {limit: 32MiB}, limits: {memory: 32MiB}, upgrades: copy, writes: copy}]}] ` +
+				`[{endpoints: ["127.0.0.1:2"], name: primary}, {endpoints: ["127.0.0.1:3"], name: shadow}]`,
+		},
 		"insistent": {
 			place{Listen: "127.0.0.1:1", Primary: "127.0.0.1:2", Shadow: "127.0.0.1:3", Admin: "127.0.0.1:4", Mirror: true, Insist: true},
 			`[{backends: [{name: primary}], mirrors: [{backend: shadow, backoff: {adaptive: false, failures: 1000000}, body: {limit: 32MiB}, limits: {memory: 32MiB}, writes: copy}]}] ` +
@@ -159,7 +171,7 @@ func TestChooseRecipes(t *testing.T) {
 		t.Fatalf("%+v, %v; want four", all, err)
 	}
 	for i, name := range []string{"nginx", "understudy", "understudy-insistent", "understudy-tcp"} {
-		if all[i].name != name || !strings.Contains(all[i].config, "{{.Listen}}") || all[i].books != (i == 1 || i == 2) || all[i].insist != (i == 2) {
+		if all[i].name != name || !strings.Contains(all[i].config, "{{.Listen}}") || all[i].books != (i > 0) || all[i].connections != (i == 3) || all[i].insist != (i == 2) {
 			t.Errorf("recipe %d is %+v, want %s", i, all[i], name)
 		}
 	}
@@ -177,6 +189,7 @@ func TestParseOptions(t *testing.T) {
 		"quick": {[]string{"-quick"}, func(o *options) {
 			o.quick, o.rounds, o.duration = true, 1, 700*time.Millisecond
 		}, false},
+		"protocols": {[]string{"-protocols"}, func(o *options) { o.protocols = true }, false},
 		"a command": {[]string{"-proxy", "p {listen}", "-config", "f", "-books"}, func(o *options) {
 			o.proxy, o.config, o.books = "p {listen}", "f", true
 		}, false},
@@ -226,5 +239,36 @@ func TestAllNamesAreUnique(t *testing.T) {
 	}
 	if got, want := strings.Join(allLoads(), " "), "get post-4k post-16m stream"; got != want {
 		t.Errorf("loads %s\nwant  %s", got, want)
+	}
+}
+
+func TestNamesOfProtocols(t *testing.T) {
+	t.Parallel()
+	if got, want := strings.Join(protocolShadows(), " "), "healthy slow-stream stuck-stream never-reading stops-reading unanswered vanishing"; got != want {
+		t.Errorf("shadows %s\nwant    %s", got, want)
+	}
+	if got, want := strings.Join(protocolNames(), " "), "http2 grpc-bidi websocket tcp"; got != want {
+		t.Errorf("protocols %s\nwant      %s", got, want)
+	}
+}
+
+func TestRecipesForProtocols(t *testing.T) {
+	t.Parallel()
+	recipes, err := chooseRecipes(options{proxy: "understudy,nginx"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range peers.Protocols() {
+		got, err := recipes[0].speaking(p)
+		if err != nil || got.wire != p.Name || strings.Contains(got.config, "protocol: TCP") != (p.Name == "tcp") {
+			t.Errorf("%s: %+v, %v", p.Name, got, err)
+		}
+		if _, err := recipes[1].speaking(p); err == nil {
+			t.Errorf("nginx, with a configuration for HTTP/1.1, is to speak %s", p.Name)
+		}
+		command := recipe{name: "proxy", config: "{{.Wire}}"}
+		if got, err := command.speaking(p); err != nil || got.wire != p.Name || got.config != command.config {
+			t.Errorf("a command for %s: %+v, %v", p.Name, got, err)
+		}
 	}
 }

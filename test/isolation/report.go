@@ -17,13 +17,13 @@ import (
 // writeReport prints results as one Markdown document: one table with every
 // cell, the proxies under each other for the same shadow and load, and one with
 // the single uploads.
-func writeReport(w io.Writer, results []*result) error {
-	t, err := template.New("report.md.tmpl").Funcs(template.FuncMap{
+func writeReport(w io.Writer, name string, results []*result) error {
+	t, err := template.New(name).Funcs(template.FuncMap{
 		"percent": func(f float64) string { return fmt.Sprintf("%.0f %%", 100*f) },
 		"round":   func(d time.Duration) time.Duration { return d.Round(time.Second) },
 		"date":    func(at time.Time) string { return at.UTC().Format(time.DateOnly) },
 		"mib":     func(n int64) int64 { return n >> 20 },
-	}).ParseFS(templates, "templates/report.md.tmpl")
+	}).ParseFS(templates, "templates/"+name)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func TestReportPutsProxiesOfOneCellTogether(t *testing.T) {
 func TestReportIsWhole(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	if err := writeReport(&b, []*result{sample("one")}); err != nil {
+	if err := writeReport(&b, "report.md.tmpl", []*result{sample("one")}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -66,6 +66,23 @@ func TestReportIsWhole(t *testing.T) {
 		"(64 MiB above mirroring off)",
 		"throughput is below 0.95 or p99 above 1.1.",
 		"| garbage | one | 5.0 | 6.0 | 7.0 | 8.5 |\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestReportOfProtocols(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	if err := writeReport(&b, options{protocols: true}.reportTemplate(), []*result{sample("one")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"- **one**: 2026-05-04, 3 rounds of 1.5s",
+		"| one | 3 | 2 | 0 | 1 | 1.00 to 1.00 | 1.00 to 1.00 |\n",
+		"| late | get | one | 0 | 1000 (1.00, 1.00) |",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

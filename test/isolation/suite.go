@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/understudy-proxy/understudy/test/isolation/books"
+	"github.com/understudy-proxy/understudy/test/isolation/peers"
 	"github.com/understudy-proxy/understudy/test/isolation/shadow"
 	"github.com/understudy-proxy/understudy/test/load"
 )
@@ -23,29 +24,47 @@ type suite struct {
 	rounds   int
 	duration time.Duration // of one round
 	targets  targets
-	dir      string    // scratch
-	progress io.Writer // one line per cell
+	dir      string          // scratch
+	progress io.Writer       // one line per cell
+	protocol *peers.Protocol // what is spoken; nil = HTTP/1.1
 
-	primary, healthy *load.UpstreamProcess
+	primary, healthy backend
+}
+
+// backend answers as the primary or as the healthy shadow.
+type backend interface {
+	Addr() string
+	Stats() (load.UpstreamStats, error)
+	Stop(grace time.Duration) error
 }
 
 // run measures the given shadows (healthyShadow or a shadow.Kind) under the
 // given loads.
 func (s *suite) run(ctx context.Context, shadows []string, kinds []kindOfLoad) (*result, error) {
+	r := &result{Proxy: s.recipe.name, Started: time.Now(), Rounds: s.rounds, Round: s.duration, Targets: s.targets}
+	watch := watchMachine()
+	var err error
+	if r.Cells, err = s.cells(ctx, shadows, kinds); err != nil {
+		return nil, err
+	}
+	r.Took = time.Since(r.Started)
+	r.Machine = watch()
+	return r, nil
+}
+
+func (s *suite) cells(ctx context.Context, shadows []string, kinds []kindOfLoad) ([]cell, error) {
 	var err error
 	if s.dir, err = os.MkdirTemp("", "isolation-"); err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(s.dir) }()
-	for fill, up := range map[byte]**load.UpstreamProcess{primaryFill: &s.primary, shadowFill: &s.healthy} {
-		*up, err = load.StartUpstreamProcess(load.UpstreamOptions{AnswerBytes: answerBytes, Fill: fill, EchoID: true, CheckBody: true})
-		if err != nil {
+	for fill, up := range map[byte]*backend{primaryFill: &s.primary, shadowFill: &s.healthy} {
+		if *up, err = s.answer(fill); err != nil {
 			return nil, err
 		}
 		defer func() { _ = (*up).Stop(time.Second) }()
 	}
-	r := &result{Proxy: s.recipe.name, Started: time.Now(), Rounds: s.rounds, Round: s.duration, Targets: s.targets}
-	watch := watchMachine()
+	var list []cell
 	for _, name := range shadows {
 		for _, k := range kinds {
 			c, err := s.cell(ctx, name, k)
@@ -53,13 +72,19 @@ func (s *suite) run(ctx context.Context, shadows []string, kinds []kindOfLoad) (
 				return nil, fmt.Errorf("%s under %s: %w", name, k.name, err)
 			}
 			c.Verdict = s.targets.judge(*c)
-			r.Cells = append(r.Cells, *c)
+			list = append(list, *c)
 			_, _ = fmt.Fprintln(s.progress, progressLine(s.recipe.name, *c))
 		}
 	}
-	r.Took = time.Since(r.Started)
-	r.Machine = watch()
-	return r, nil
+	return list, nil
+}
+
+// answer starts a backend that answers everything.
+func (s *suite) answer(fill byte) (backend, error) {
+	if s.protocol != nil {
+		return s.protocol.Answer(fill)
+	}
+	return load.StartUpstreamProcess(load.UpstreamOptions{AnswerBytes: answerBytes, Fill: fill, EchoID: true, CheckBody: true})
 }
 
 // cell measures one shadow under one load.
@@ -84,7 +109,7 @@ func (s *suite) cell(ctx context.Context, name string, k kindOfLoad) (*cell, err
 		if err != nil {
 			return nil, err
 		}
-		modes[i] = &trial{suite: s, load: k, proxy: p}
+		modes[i] = &trial{suite: s, load: k, proxy: p, other: k.unasked}
 	}
 	c := &cell{Shadow: name, Load: k.name}
 	before, err := s.damage()
@@ -119,6 +144,13 @@ func (s *suite) cell(ctx context.Context, name string, k kindOfLoad) (*cell, err
 func (s *suite) shadow(name string) (address string, stop func(), err error) {
 	if name == healthyShadow {
 		return s.healthy.Addr(), func() {}, nil
+	}
+	if s.protocol != nil {
+		bad, err := s.protocol.Misbehave(name)
+		if err != nil {
+			return "", nil, err
+		}
+		return bad.Addr(), func() { _ = bad.Stop(time.Second) }, nil
 	}
 	bad, err := shadow.Start(shadow.Kind(name))
 	if err != nil {
@@ -173,7 +205,7 @@ func (t *trial) round(ctx context.Context) error {
 	reading, stop := context.WithCancel(ctx)
 	var audits sync.WaitGroup
 	audits.Go(func() { t.auditDuring(reading) })
-	r, err := load.RunProcess(ctx, t.load.at(t.proxy.Listen, t.suite.duration))
+	r, err := t.load.run(ctx, t.proxy.Listen, t.suite.duration)
 	stop()
 	audits.Wait()
 	if err != nil {
@@ -255,7 +287,7 @@ func (t *trial) finish(ctx context.Context) mode {
 		t.mode.Copied = ratio(float64(t.seen), float64(t.mode.requests()))
 	}
 	t.audit(ctx)
-	if t.proxy.books {
+	if t.proxy.books && !t.proxy.connections {
 		t.unsound(reconcile(t.mode, t.proxy.Mirror, t.mode.requests()+t.other))
 	}
 	return t.mode

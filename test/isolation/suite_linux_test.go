@@ -5,13 +5,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/understudy-proxy/understudy/test/isolation/peers"
 	"github.com/understudy-proxy/understudy/test/load"
 )
 
@@ -23,6 +26,11 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if role := os.Getenv(roleVariable); role != "" {
+		if role == holds {
+			err := holdConnections(os.Args[1:])
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		err := serveProxy(role, os.Args[1:])
 		_, _ = fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -200,6 +208,69 @@ func TestSuiteSeesWhatIsWrong(t *testing.T) {
 				t.Errorf("hard failures %q, want %q among them", hard, test.want)
 			}
 		})
+	}
+}
+
+// holds names a proxy of connections whose client waits for the shadow.
+const holds = "holds"
+
+// holdConnections takes the addresses to listen on, of primary and of shadow
+// (may be empty).
+func holdConnections(addresses []string) error {
+	l, err := net.Listen("tcp", addresses[0])
+	if err != nil {
+		return err
+	}
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer func() { _ = client.Close() }()
+			primary, err := net.Dial("tcp", addresses[1])
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(client, primary); _ = client.Close() }()
+			all := io.Writer(primary)
+			if addresses[2] != "" {
+				shadow, err := net.Dial("tcp", addresses[2])
+				if err != nil {
+					return
+				}
+				defer func() { _ = shadow.Close() }()
+				go func() { _, _ = io.Copy(io.Discard, shadow) }()
+				all = io.MultiWriter(shadow, primary)
+			}
+			_, _ = io.Copy(all, client)
+			_ = primary.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, client)
+		}()
+	}
+}
+
+func TestSuiteSeesConnectionsHeldUp(t *testing.T) {
+	t.Parallel()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	protocols := peers.Protocols()
+	tcp := protocols[slices.IndexFunc(protocols, func(p *peers.Protocol) bool { return p.Name == "tcp" })]
+	s := suite{
+		recipe:   recipe{name: holds, command: fmt.Sprintf("env %s=%s %s {listen} {primary} '{shadow}'", roleVariable, holds, executable)},
+		protocol: tcp, rounds: 1, duration: 150 * time.Millisecond, targets: defaultTargets(), progress: io.Discard,
+	}
+	r, err := s.run(t.Context(), []string{healthyShadow, "never-reading"}, []kindOfLoad{{name: tcp.Name, drive: tcp.Drive}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if healthy := r.Cells[0].Verdict.Hard; len(healthy) > 0 {
+		t.Errorf("with a healthy shadow: %q", healthy)
+	}
+	if hard := strings.Join(r.Cells[1].Verdict.Hard, "; "); !strings.Contains(hard, "bad: 16 live errors (16 timeout)") {
+		t.Errorf("hard failures %q, want timeouts among them", hard)
 	}
 }
 

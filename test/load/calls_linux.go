@@ -43,6 +43,7 @@ type callServer struct {
 	server *grpc.Server
 	answer []byte
 	check  bool
+	takes  int // see UpstreamOptions
 }
 
 func startCalls(u *Upstream, o *UpstreamOptions) error {
@@ -51,7 +52,7 @@ func startCalls(u *Upstream, o *UpstreamOptions) error {
 		return err
 	}
 	u.addr = listener.Addr().String()
-	s := &callServer{u: u, answer: []byte(strings.Repeat(string(rune(o.Fill)), int(o.AnswerBytes))), check: o.CheckBody}
+	s := &callServer{u: u, answer: []byte(strings.Repeat(string(rune(o.Fill)), int(o.AnswerBytes))), check: o.CheckBody, takes: o.Takes}
 	s.server = grpc.NewServer(grpc.ForceServerCodecV2(rawMessages{}), grpc.UnknownServiceHandler(s.handle), grpc.MaxConcurrentStreams(1<<16))
 	u.calls = s
 	u.wg.Go(func() { _ = s.server.Serve(listener) }) // ends with Stop, and with nothing else
@@ -60,7 +61,12 @@ func startCalls(u *Upstream, o *UpstreamOptions) error {
 
 func (s *callServer) handle(_ any, stream grpc.ServerStream) error {
 	var in []byte
-	for {
+	for n := 0; ; n++ {
+		if s.takes > 0 && n == s.takes {
+			<-stream.Context().Done()
+			s.u.unfinished.Add(1)
+			return stream.Context().Err()
+		}
 		err := stream.RecvMsg(&in)
 		if errors.Is(err, io.EOF) {
 			s.ended(stream)

@@ -41,6 +41,21 @@ func TestCallersAndServerAgree(t *testing.T) {
 	}
 }
 
+func TestCallsStandStill(t *testing.T) {
+	t.Parallel()
+	u := startUpstream(t, UpstreamOptions{GRPC: true, AnswerBytes: 3, Fill: 'p', Takes: 2})
+	plan := CallPlan{Target: u.Addr(), Conns: 1, Streams: 1, Messages: 3, MessageBytes: 10, Duration: time.Minute, AnswerFill: 'p', AnswerBytes: 3}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	r, err := RunCalls(ctx, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.OK != 0 || r.Requests == 0 || r.Errors["grpc_DeadlineExceeded"] != r.Requests || u.Stats().Messages != 2 {
+		t.Errorf("%d of %d calls ended, %v; %d messages taken, want 2", r.OK, r.Requests, r.Errors, u.Stats().Messages)
+	}
+}
+
 func TestFailedCallsAreCountedByTheirReason(t *testing.T) {
 	t.Parallel()
 	addr, err := FreeAddr()

@@ -29,6 +29,9 @@ type UpstreamOptions struct {
 	// users have. Of the options above, Addr, AnswerBytes and Fill, of each
 	// message, and CheckBody then apply; bodies are messages.
 	GRPC bool `json:"grpc"`
+	// Takes, with GRPC, is how many messages of a call are read and answered;
+	// after them the call stands still until its caller ends it. 0 = all.
+	Takes int `json:"takes"`
 }
 
 // UpstreamStats count what an upstream got since it started or was reset. A
