@@ -170,12 +170,10 @@ func kindOf(err error) string {
 		return load.ErrEOF
 	}
 	for {
-		var inner error
-		switch e := err.(type) {
-		case interface{ Unwrap() []error }:
-			inner = e.Unwrap()[0]
-		case interface{ Unwrap() error }:
-			inner = e.Unwrap()
+		var many interface{ Unwrap() []error }
+		inner := errors.Unwrap(err)
+		if inner == nil && errors.As(err, &many) {
+			inner = many.Unwrap()[0]
 		}
 		if inner == nil {
 			return err.Error()

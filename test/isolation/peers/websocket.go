@@ -57,7 +57,7 @@ func driveWebSockets(ctx context.Context, target string, duration time.Duration)
 
 // chatWith opens a WebSocket, has its messages answered and closes it.
 func chatWith(ctx context.Context, target string) error {
-	c, _, err := websocket.Dial(ctx, "ws://"+target+"/", nil)
+	c, _, err := websocket.Dial(ctx, "ws://"+target+"/", nil) //nolint:bodyclose // it is c's
 	if err != nil {
 		return err
 	}
