@@ -18,10 +18,17 @@ import (
 
 const moment = 500 * time.Millisecond
 
+// TestMain lets sessions take longer: masking what a WebSocket carries is slow where
+// every access to memory is watched.
+func TestMain(m *testing.M) {
+	patience = time.Minute
+	m.Run()
+}
+
 // within bounds what a healthy peer does at once.
 func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -34,8 +34,10 @@ const (
 	largeBytes    = 60 << 10
 	largeMessages = 72
 	oneIn         = 100 // streams, of which one is SlowStream's or StuckStream's
-	patience      = 4 * time.Second
 )
+
+// patience is how long a session may take. Tests under the race detector need more.
+var patience = 4 * time.Second
 
 // Protocol is what clients, primary and shadow speak.
 type Protocol struct {
