@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -103,13 +104,21 @@ func (h *house) start(t *testing.T, o proxy.Options) (*proxy.Server, error) {
 	return proxy.New(h.config(t, true), o)
 }
 
+// lastPort counts the ports that were looked at, from a random one on. Other
+// packages have other thousands.
+var lastPort = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32() >> 1)
+	return n
+}()
+
 // freeAddress is one that nobody had a moment ago, below the ports that the system
 // gives to connections, of which the next could take it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	const tries = 100
 	for range tries {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(7_000+int(lastPort.Add(1)%3_000)))
 		c, err := net.ListenPacket("udp", address)
 		if err != nil {
 			continue

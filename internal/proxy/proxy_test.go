@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,14 +212,21 @@ func TestCopiesArriveAtTheShadow(t *testing.T) {
 	})
 }
 
+// lastPort counts the ports that were looked at, from a random one on.
+var lastPort = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32() >> 1)
+	return n
+}()
+
 // freeAddress returns an address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	const tries = 100
+	const tries, first, ports = 100, 16_000, 4_000
 	for range tries {
 		// Below the ports that the system gives to connections, of which the next
-		// could take it.
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		// could take it, and each only once. Other packages have other thousands.
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+int(lastPort.Add(1)%ports)))
 		if ln, err := net.Listen("tcp", address); err == nil {
 			ln.Close()
 			return address

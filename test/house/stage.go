@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -304,13 +305,21 @@ func (s *server) end(signal syscall.Signal) error {
 // localPort is an address of a document's example.
 var localPort = regexp.MustCompile(`127\.0\.0\.1:(\d{4,5})\b`)
 
-// freePort returns a port that nobody uses. One that the system chose could be the
-// next connection's, here or in another test, before anybody listens on it: systems
-// choose above 32768.
+// lastPort counts the ports that were looked at, from a random one on.
+var lastPort = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32() >> 1)
+	return n
+}()
+
+// freePort returns a port that nobody uses, and that it has not returned before. One
+// that the system chose could be the next connection's, here or in another test,
+// before anybody listens on it: systems choose above 32768. Other tests that run
+// beside these have other thousands.
 func freePort() (port string, err error) {
-	const tries = 100
+	const tries, first, ports = 100, 10_000, 6_000
 	for range tries {
-		port = strconv.Itoa(10_000 + rand.IntN(20_000))
+		port = strconv.Itoa(first + int(lastPort.Add(1)%ports))
 		var listener net.Listener
 		if listener, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
 			return port, listener.Close()
