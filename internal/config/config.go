@@ -19,6 +19,9 @@ type Config struct {
 	Client         Client         `yaml:"client"`
 	TrustedProxies TrustedProxies `yaml:"trustedProxies"`
 	Copies         Copies         `yaml:"copies"`
+	Capture        Capture        `yaml:"capture"`
+	Redact         Redact         `yaml:"redact"`
+	Record         *Record        `yaml:"record"` // nil = nothing is recorded
 	Shutdown       Shutdown       `yaml:"shutdown"`
 	Workers        int            `yaml:"workers"` // event loops; 0 = one per core; read at start only
 
@@ -305,6 +308,7 @@ type Mirror struct {
 	Retry       bool          `yaml:"retry"`    // once, on a refused connection, before any byte was sent
 	Backoff     Backoff       `yaml:"backoff"`
 	Limits      Limits        `yaml:"limits"`
+	Compare     Compare       `yaml:"compare"`
 
 	// Share is what Percent or Fraction mean. Numerator/Denominator keeps a
 	// fraction exact: a request is selected if draw*Denominator <

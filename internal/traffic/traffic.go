@@ -143,12 +143,29 @@ type Outcome struct {
 	Status   int           // HTTP status, 0 if there was none
 	GRPC     GRPCCall      // how a gRPC call ended
 	Bytes    int64         // body bytes received from the backend
+	Queued   time.Duration // since Exchange.Start, when it was ready to be sent and began to wait for its turn
+	Connect  time.Duration // how long connecting took, with TLS; 0 if a connection was there
 	Start    time.Duration // since Exchange.Start, when the first byte was handed to the socket
 	First    time.Duration // since Exchange.Start, when the head of the answer had arrived; 0 if never
 	End      time.Duration // since Exchange.Start, when it was over
 	Source   Source        // who is to blame, None if nobody is
 	Error    string        // short reason for people, empty without an error
+	Answer   *Message      // what was kept of the answer; nil if it was not captured
 }
+
+// Message is what was kept of a request or of an answer, for whoever compares or
+// records. It holds no transfer coding: that ended with the connection.
+type Message struct {
+	Head    []byte // start line and field lines as received, each with its line end, without the empty line
+	Body    []byte // the first bytes of the body, up to the capture's limit
+	Trailer []byte // field lines, as in Head
+	Length  int64  // bytes of the whole body, as far as it came
+	Hash    uint64 // XXH64 of the whole body if Length > len(Body), else 0
+	Whole   bool   // the message came to its end; false: it was cut off on the way
+}
+
+// Cut says that the body is longer than what was kept of it.
+func (m *Message) Cut() bool { return m.Length > int64(len(m.Body)) }
 
 // Exchange is one request and the Outcome of every backend that got it.
 // It is handed over whole when the last outcome is in, and belongs to the
@@ -175,6 +192,11 @@ type Exchange struct {
 	UserAgent string
 	Primary   Outcome
 	Copies    []Outcome // one per mirror of the matched rule
+
+	// Request is what was kept of the request, nil unless the exchange was drawn
+	// for comparing or recording. With it come the Answer of the primary and
+	// those of the copies whose mirror compares or records.
+	Request *Message
 }
 
 // Sink takes finished exchanges. Offer is called on the request path from
