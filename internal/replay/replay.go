@@ -1,0 +1,262 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"io"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// Options say what is sent again, and how.
+type Options struct {
+	Target  *Target
+	Sink    traffic.Sink // takes what was sent and answered; nil = nobody
+	Pace    Pace
+	Session SessionKey
+
+	Concurrency int                            // requests that are sent and not answered yet; 0 = 256
+	Writes      bool                           // send requests that write, too
+	Cut         bool                           // send requests whose body was not kept whole, too
+	Redacted    func(m *traffic.Message) bool  // says of requests that they carry tokens for secrets; those are left out. nil = none is
+	Filter      func(x *traffic.Exchange) bool // requests of which it says false are left out; nil = none is
+	Limit       int64                          // requests that are sent; 0 = all
+	For         time.Duration                  // what is due later is not sent; 0 = no end
+
+	Queue  int   // requests that may wait for their session or for an earlier answer; 0 = 10,000
+	Memory int64 // bytes that they may hold; 0 = 128MiB
+
+	Names Names
+}
+
+// Names are what exchanges are called when they are given to the sink, which
+// knows no recording. The zero value is "replay" for all of them.
+type Names struct {
+	Route   string
+	Mirror  string
+	Primary string // backend
+	Shadow  string // backend
+}
+
+// Replay sends requests once.
+type Replay struct {
+	options Options
+	crew    *crew
+	books   books
+	seed    maphash.Seed
+}
+
+// New checks the options.
+func New(o Options) (*Replay, error) {
+	if err := o.Pace.validate(); err != nil {
+		return nil, err
+	}
+	if o.Target == nil {
+		return nil, errors.New("no target")
+	}
+	o.Concurrency = cmpOr(o.Concurrency, 256)
+	o.Queue = cmpOr(o.Queue, 10_000)
+	o.Memory = cmpOr(o.Memory, 128<<20)
+	for _, name := range []*string{&o.Names.Route, &o.Names.Mirror, &o.Names.Primary, &o.Names.Shadow} {
+		*name = cmpOr(*name, "replay")
+	}
+	r := &Replay{options: o, seed: maphash.MakeSeed()}
+	r.crew = newCrew(o.Concurrency, o.Queue, o.Memory, r.deliver)
+	return r, nil
+}
+
+// Run sends what source gives, and returns when all has been answered. When ctx
+// ends, nothing more is sent, and what has been is still waited for, which takes
+// the target's timeout at most. The summary is of what was done, also with an
+// error, which is the source's.
+func (r *Replay) Run(ctx context.Context, source Source) (*Summary, error) {
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	jobs := make(chan *job, 256)
+	type ending struct {
+		why End
+		err error
+	}
+	read := make(chan ending, 1)
+	go func() {
+		defer close(jobs)
+		why, err := r.read(reading, &sorter{source: source}, jobs)
+		read <- ending{why, err}
+	}()
+	stopped := make(chan struct{})
+	undo := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		r.leaveOut(EndInterrupt, r.crew.stop()...)
+	})
+	r.books.begin(time.Now())
+	r.schedule(ctx, jobs)
+	stopReading()
+	end := <-read
+	for j := range jobs {
+		r.leaveOut("", j)
+	}
+	r.crew.wait()
+	if !undo() {
+		<-stopped
+	}
+	r.crew.stop()
+	r.books.ended(end.why)
+	if c, ok := source.(io.Closer); ok {
+		end.err = errors.Join(end.err, c.Close())
+	}
+	return r.books.close(time.Now(), r.options), end.err
+}
+
+// leaveOut counts jobs that are not sent because the replay ends.
+func (r *Replay) leaveOut(why End, jobs ...*job) {
+	if why != "" && len(jobs) > 0 {
+		r.books.ended(why)
+	}
+	for _, j := range jobs {
+		r.books.skip(SkipStopped)
+		release(j.exchange)
+	}
+}
+
+// read hands on what is to be sent, until the source ends, the limit is reached
+// or ctx ends, and says which it was.
+func (r *Replay) read(ctx context.Context, source Source, jobs chan<- *job) (End, error) {
+	for sent := int64(0); r.options.Limit == 0 || sent < r.options.Limit; {
+		x, err := source.Next()
+		if errors.Is(err, io.EOF) {
+			return EndAll, nil
+		}
+		if err != nil {
+			return EndError, err
+		}
+		r.books.read.Add(1)
+		if why := r.leftOut(x); why != "" {
+			r.books.skip(why)
+			release(x)
+			continue
+		}
+		x.Copies = nil
+		j := &job{exchange: x, session: r.options.Session.of(x, r.seed), size: sizeOf(x)}
+		select {
+		case jobs <- j:
+			sent++
+		case <-ctx.Done():
+			r.leaveOut("", j)
+			return EndInterrupt, nil
+		}
+	}
+	return EndLimit, nil
+}
+
+// leftOut says why an exchange is not sent, or nothing if it is.
+func (r *Replay) leftOut(x *traffic.Exchange) Skip {
+	o := &r.options
+	switch {
+	case o.Filter != nil && !o.Filter(x):
+		return SkipFilter
+	case x.Request == nil:
+		return SkipNotKept
+	case x.Primary.Status == 101 || x.Method == "CONNECT":
+		return SkipUpgrade
+	case writes(x.Method) && !o.Writes:
+		return SkipWrite
+	case (x.Request.Cut() || !x.Request.Whole) && !o.Cut:
+		return SkipCut
+	case o.Redacted != nil && o.Redacted(x.Request):
+		return SkipRedacted
+	}
+	if _, err := o.Target.request(context.Background(), x.Request); err != nil {
+		return SkipInvalid
+	}
+	return ""
+}
+
+// writes says that requests of a method may change something, as a mirror does.
+func writes(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return false
+	}
+	return true
+}
+
+// schedule hands jobs to the crew when they are due, until they end, the time is
+// over or ctx ends.
+func (r *Replay) schedule(ctx context.Context, jobs <-chan *job) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var base, first time.Time // now and in the recording
+	for n := int64(0); ; n++ {
+		var j *job
+		select {
+		case <-ctx.Done():
+			r.books.ended(EndInterrupt)
+			return
+		case j = <-jobs:
+		}
+		if j == nil {
+			return
+		}
+		if n == 0 {
+			base, first = time.Now(), j.exchange.Start
+		}
+		offset := max(0, r.options.Pace.due(n, j.exchange.Start.Sub(first)))
+		if over := r.options.For; over > 0 && (offset >= over || time.Since(base) >= over) {
+			r.leaveOut(EndTime, j)
+			return
+		}
+		j.due = base.Add(offset)
+		if wait := time.Until(j.due); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				r.leaveOut(EndInterrupt, j)
+				return
+			}
+		}
+		r.handOn(ctx, j)
+	}
+}
+
+// handOn gives a job to the crew now that it is due.
+func (r *Replay) handOn(ctx context.Context, j *job) {
+	if r.options.Pace.Max {
+		if !r.crew.put(j) {
+			r.leaveOut(EndInterrupt, j)
+		}
+		return
+	}
+	r.books.scheduled(time.Since(j.due))
+	switch {
+	case r.crew.offer(j):
+	case ctx.Err() != nil:
+		r.leaveOut(EndInterrupt, j)
+	default:
+		r.books.skip(SkipBacklog)
+		release(j.exchange)
+	}
+}
+
+// deliver sends a job and gives what came of it to the sink.
+func (r *Replay) deliver(j *job) {
+	j.begun = time.Now()
+	if r.options.Pace.Max {
+		j.due = j.begun // it was due when somebody had time for it
+	}
+	x := j.exchange
+	recorded := x.Primary
+	o := r.options.Target.send(context.Background(), x.Request, j.due)
+	o.Backend, o.Mirror = r.options.Names.Shadow, r.options.Names.Mirror
+	x.Start = j.due
+	x.Route, x.Rule = r.options.Names.Route, 0
+	x.Primary.Backend = r.options.Names.Primary
+	x.Copies = []traffic.Outcome{o}
+	refused := r.options.Sink != nil && !r.options.Sink.Offer(x)
+	r.books.sent(j, &recorded, &o, refused)
+}
+
+// release gives back what a captured exchange holds.
+func release(*traffic.Exchange) {}
