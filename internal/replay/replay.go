@@ -116,7 +116,7 @@ func (r *Replay) leaveOut(why End, jobs ...*job) {
 	}
 	for _, j := range jobs {
 		r.books.skip(SkipStopped)
-		release(j.exchange)
+		j.exchange.Release()
 	}
 }
 
@@ -134,7 +134,7 @@ func (r *Replay) read(ctx context.Context, source Source, jobs chan<- *job) (End
 		r.books.read.Add(1)
 		if why := r.leftOut(x); why != "" {
 			r.books.skip(why)
-			release(x)
+			x.Release()
 			continue
 		}
 		x.Copies = nil
@@ -236,7 +236,7 @@ func (r *Replay) handOn(ctx context.Context, j *job) {
 		r.leaveOut(EndInterrupt, j)
 	default:
 		r.books.skip(SkipBacklog)
-		release(j.exchange)
+		j.exchange.Release()
 	}
 }
 
@@ -249,14 +249,14 @@ func (r *Replay) deliver(j *job) {
 	x := j.exchange
 	recorded := x.Primary
 	o := r.options.Target.send(context.Background(), x.Request, j.due)
-	o.Backend, o.Mirror = r.options.Names.Shadow, r.options.Names.Mirror
+	o.Backend, o.Mirror, o.Compare = r.options.Names.Shadow, r.options.Names.Mirror, true
 	x.Start = j.due
 	x.Route, x.Rule = r.options.Names.Route, 0
 	x.Primary.Backend = r.options.Names.Primary
 	x.Copies = []traffic.Outcome{o}
-	refused := r.options.Sink != nil && !r.options.Sink.Offer(x)
+	refused := r.options.Sink == nil || !r.options.Sink.Offer(x)
+	if refused {
+		x.Release()
+	}
 	r.books.sent(j, &recorded, &o, refused)
 }
-
-// release gives back what a captured exchange holds.
-func release(*traffic.Exchange) {}
