@@ -29,6 +29,8 @@ func Main(ctx context.Context, args []string, s *Streams) int {
 		return ExitSuccess
 	case errors.Is(err, errNo):
 		return ExitNo
+	case errors.Is(err, errTooFew):
+		return ExitTooFew
 	case errors.As(err, &usage):
 		fmt.Fprintf(s.Err, "%s: %s\n\n%sRun '%s --help' for more.\n", cmd.CommandPath(), indent(err.Error()), usageLine(cmd), cmd.CommandPath())
 		return ExitUsage
@@ -49,6 +51,9 @@ func usageLine(cmd *cobra.Command) string {
 
 // errNo is returned by a command whose answer is no and has been printed.
 var errNo = errors.New("the answer is no")
+
+// errTooFew is returned by a command that has printed why there is no answer yet.
+var errTooFew = errors.New("not enough traffic yet")
 
 // usageError is a mistake on the command line.
 type usageError struct{ error }
@@ -88,6 +93,7 @@ Whatever a shadow does, live requests neither wait for it nor fail because of it
 	}
 	add("serve", newCmdRun(s, nil))
 	add("serve", newCmdDemo(s, nil))
+	add("serve", newCmdReplay(s, nil))
 	add("look", newCmdCheck(s, nil))
 	add("look", newCmdStatus(s, nil))
 	add("more", newCmdVersion(s, nil))
