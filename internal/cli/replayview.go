@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -127,18 +126,6 @@ func answered(s *replay.Summary) string {
 		text += fmt.Sprintf("; given up: %d", s.Dropped)
 	}
 	return text
-}
-
-// reasons lists counts, the greatest first.
-func reasons[K ~string](counts map[K]int64) string {
-	keys := slices.SortedFunc(maps.Keys(counts), func(a, b K) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
-	})
-	var texts []string
-	for _, k := range keys {
-		texts = append(texts, fmt.Sprintf("%s %d", k, counts[k]))
-	}
-	return strings.Join(texts, ", ")
 }
 
 // millis is a time in milliseconds with as many digits as say something.

@@ -258,14 +258,14 @@ func remarks(groups ...counted) string {
 }
 
 // reasons lists what is not zero, greatest first.
-func reasons(counts map[string]uint64) string {
-	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+func reasons[K ~string, N int64 | uint64](counts map[K]N) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b K) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
 	var list []string
 	for _, name := range names {
 		if counts[name] > 0 {
-			list = append(list, name+" "+count(counts[name]))
+			list = append(list, fmt.Sprintf("%s %d", name, counts[name]))
 		}
 	}
 	return strings.Join(list, ", ")

@@ -32,6 +32,7 @@ func main() {
 type options struct {
 	quick      bool
 	scale      bool
+	replay     bool
 	suite      *suite
 	rounds     int
 	rows       string
@@ -52,6 +53,7 @@ func parseOptions(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&o.quick, "quick", false, "one short round, without a verdict")
 	f.BoolVar(&o.scale, "scale", false, "connections, reloads and large bodies instead of speed")
+	f.BoolVar(&o.replay, "replay", false, "how well a replay of a recording keeps its schedule, at -rate and as fast as possible, instead of speed")
 	protocols := f.Bool("protocols", false, "TLS, HTTP/2 and gRPC, beside nginx and Envoy, instead of speed")
 	f.IntVar(&o.rounds, "rounds", 0, "interleaved rounds (default 3, or 1 with -quick)")
 	f.StringVar(&o.rows, "rows", "", "workloads to run, by comma: get-200, get-10k, post-4k, post-64k, post-chunked, latency, idle; with -protocols tls-get-200, tls-post-4k, h2-get-200, h2c-get-200, grpc-unary, grpc-stream; with -scale connections, reload, bodies (default all)")
@@ -60,7 +62,7 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&o.understudy, "understudy", "bin/understudy", "the understudy to measure")
 	f.DurationVar(&o.time, "time", 0, "load for each measurement (default 2s, or 600ms with -quick)")
 	f.DurationVar(&o.idle, "idle", 0, "how long to watch idle proxies (default 10s, or 3s with -quick)")
-	f.Float64Var(&o.rate, "rate", 4000, "requests per second for latency and reload")
+	f.Float64Var(&o.rate, "rate", 4000, "requests per second for latency, reload and -replay")
 	f.IntVar(&o.conns, "conns", 64, "connections of the load generator")
 	f.IntVar(&o.idleConns, "idle-conns", 10_000, "with -scale: idle connections")
 	f.IntVar(&o.rules, "rules", 10_000, "with -scale: rules of the configuration that is reloaded")
@@ -115,8 +117,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	b := &bench{options: o, log: progress(time.Now())}
-	if o.scale {
+	switch {
+	case o.scale:
 		return b.scale(ctx)
+	case o.replay:
+		return b.replay(ctx)
 	}
 	return b.table(ctx, o.suite)
 }

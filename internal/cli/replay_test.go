@@ -1,0 +1,326 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-proxy/understudy/internal/recording"
+	"github.com/understudy-proxy/understudy/internal/replay"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// shop answers as the service of the recordings of these tests, with a change.
+func shop(t *testing.T, change func(http.ResponseWriter, *http.Request) bool) (url string, asked func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var requests []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		requests = append(requests, strings.TrimSpace(r.Method+" "+r.URL.String()+" "+string(body)))
+		mu.Unlock()
+		if change != nil && change(w, r) {
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"product":{"id":%q,"price":10.5,"tags":["a","b"]}}`, r.URL.Path)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(requests)
+	}
+}
+
+// record asks a service, and writes what it answers to a recording.
+func record(t *testing.T, url string, requests ...*http.Request) (folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	w, err := recording.Create(folder, recording.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	for i, r := range requests {
+		x := &traffic.Exchange{
+			ID: fmt.Sprintf("r%d", i), Start: begun.Add(time.Duration(i) * time.Millisecond), Client: netip.MustParseAddr("10.0.0.1"),
+			Method: r.Method, Host: "shop.example.com", Path: r.URL.Path, Query: r.URL.RawQuery,
+			Request: &traffic.Message{Head: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: shop.example.com\r\n", r.Method, r.URL.RequestURI()), Whole: true},
+		}
+		if r.Body != nil {
+			x.Request.Body, _ = io.ReadAll(r.Body)
+			x.Request.Length = int64(len(x.Request.Body))
+			r.Body = io.NopCloser(strings.NewReader(string(x.Request.Body)))
+		}
+		r.URL.Scheme, r.URL.Host, r.RequestURI = "http", strings.TrimPrefix(url, "http://"), ""
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var head strings.Builder
+		fmt.Fprintf(&head, "HTTP/1.1 %s\r\n", answer.Status)
+		answer.Header.Write(&head)
+		x.Status = answer.StatusCode
+		x.Primary = traffic.Outcome{
+			Backend: "shop-v1", Status: answer.StatusCode, Bytes: int64(len(body)), First: time.Millisecond, End: time.Millisecond,
+			Answer: &traffic.Message{Head: []byte(head.String()), Body: body, Length: int64(len(body)), Whole: true},
+		}
+		if !w.Offer(x) {
+			t.Fatal("the recording is refused")
+		}
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// gets are requests of so many products, each asked for so often.
+func gets(products, times int) []*http.Request {
+	var requests []*http.Request
+	for i := range products * times {
+		requests = append(requests, httptest.NewRequest("GET", fmt.Sprintf("/products/%d?n=%d", i%products, i), nil))
+	}
+	return requests
+}
+
+// replayJSON runs a replay that must end with a code, and returns what it says.
+func replayJSON(t *testing.T, wantCode int, args ...string) *replayed {
+	t.Helper()
+	s, out, errOut := testStreams()
+	code := Main(t.Context(), append([]string{"replay", "-o", "json"}, args...), s)
+	if code != wantCode {
+		t.Fatalf("exit code %d, want %d: %s\n%s", code, wantCode, errOut, out)
+	}
+	said := new(replayed)
+	if err := json.Unmarshal([]byte(out.String()), said); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return said
+}
+
+func TestReplaySendsWhatWasRecordedAndWritesOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, httptest.NewRequest("GET", "/products/1?a=b", nil), httptest.NewRequest("POST", "/cart", strings.NewReader("p=1")),
+		httptest.NewRequest("GET", "/products/2", nil))
+	for _, test := range []struct {
+		args    []string
+		want    []string
+		skipped map[replay.Skip]int64
+	}{
+		{nil, []string{"GET /products/1?a=b", "GET /products/2"}, map[replay.Skip]int64{"write": 1}},
+		{[]string{"--writes"}, []string{"GET /products/1?a=b", "POST /cart p=1", "GET /products/2"}, map[replay.Skip]int64{}},
+		{[]string{"--filter", "path=/products/2"}, []string{"GET /products/2"}, map[replay.Skip]int64{"filter": 2}},
+		{[]string{"--limit", "1"}, []string{"GET /products/1?a=b"}, map[replay.Skip]int64{}},
+		{[]string{"--speed", "max", "--loop", "2"}, []string{"GET /products/1?a=b", "GET /products/2", "GET /products/1?a=b", "GET /products/2"}, map[replay.Skip]int64{"write": 2}},
+	} {
+		target, asked := shop(t, nil)
+		said := replayJSON(t, ExitTooFew, append([]string{folder, "--target", target}, test.args...)...)
+		if diff := cmp.Diff(test.want, asked()); diff != "" {
+			t.Errorf("%v: asked (-want +got):\n%s", test.args, diff)
+		}
+		if diff := cmp.Diff(test.skipped, said.Replay.Skipped); diff != "" || said.Replay.Completed != int64(len(test.want)) {
+			t.Errorf("%v: %d completed, skipped (-want +got):\n%s", test.args, said.Replay.Completed, diff)
+		}
+	}
+}
+
+func TestReplaySaysWhatItDid(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, append(gets(3, 1), httptest.NewRequest("POST", "/cart", nil))...)
+	target, _ := shop(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/products/1" {
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	})
+	s, out, errOut := testStreams()
+	if code := Main(t.Context(), []string{"replay", folder, "--target", target, "--rate", "100"}, s); code != ExitTooFew {
+		t.Fatalf("exit code %d: %s", code, errOut)
+	}
+	for _, want := range []string{
+		"sent 3 of 4 requests to " + target + " at 100 requests per second, in ", "\n  answered  2, 200 2; not answered: reset 1\n", "\n  not sent  write 1\n",
+		"\n  lateness  p50 ", "\n    recorded        1.00     1.00     1.00     1.00\n", "\n    since due ", "\nverdict: ",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestReplayEndsWithAReportWhenItIsInterrupted(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, gets(2, 1)...)
+	ctx, interrupt := context.WithCancel(t.Context())
+	target, _ := shop(t, func(http.ResponseWriter, *http.Request) bool { interrupt(); return false })
+	s, out, errOut := testStreams()
+	file := filepath.Join(t.TempDir(), "report.json")
+	if code := Main(ctx, []string{"replay", folder, "--target", target, "--rate", "0.0001", "--report", file}, s); code != ExitTooFew {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	if !strings.Contains(out.String(), "sent 1 of 2 requests") || !strings.Contains(out.String(), "(interrupted)\n  answered  1, 200 1\n  not sent  stopped 1\n") {
+		t.Errorf("summary:\n%s", out)
+	}
+	report, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(report), `"verdict": "`) {
+		t.Errorf("%v: report %s", err, report)
+	}
+}
+
+func TestReplayShowsProgress(t *testing.T) {
+	t.Parallel()
+	for part, want := range map[float64]string{
+		0:     "[--------------------]   0 %  1m30s  sent 900, 10/s, 5 failed, 7 not sent, 2 waiting, 3 on their way",
+		0.257: "[#####---------------]  26 %  1m30s  sent 900, 10/s, 5 failed, 7 not sent, 2 waiting, 3 on their way",
+		1:     "[####################] 100 %  1m30s  sent 900, 10/s, 5 failed, 7 not sent, 2 waiting, 3 on their way",
+	} {
+		if got := progressLine(replay.Progress{Read: 912, Sent: 900, Skipped: 7, Failed: 5, Waiting: 2, Sending: 3}, 90*time.Second+time.Millisecond, part); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	for _, test := range []struct {
+		options replayOptions
+		total   int64
+		want    float64
+	}{
+		{replayOptions{}, 0, 0},
+		{replayOptions{}, 200, 0.5},
+		{replayOptions{replay: replay.Options{Limit: 100}}, 200, 0.9},
+		{replayOptions{replay: replay.Options{For: 80 * time.Second}}, 200, 0.75},
+		{replayOptions{replay: replay.Options{For: time.Second}}, 200, 1},
+	} {
+		if got := test.options.part(replay.Progress{Sent: 90, Skipped: 10}, time.Minute, test.total); got != test.want {
+			t.Errorf("%+v of %d: %g, want %g", test.options.replay, test.total, got, test.want)
+		}
+	}
+}
+
+func TestReplayProgressOnATerminalIsOneLine(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, gets(1, 1)...)
+	s, _, _ := testStreams()
+	s.ErrIsTerminal = true
+	errOut := newTranscript()
+	s.Err = errOut
+	seen := make(chan struct{})
+	target, _ := shop(t, func(http.ResponseWriter, *http.Request) bool { <-seen; return false })
+	code := make(chan int, 1)
+	go func() { code <- Main(t.Context(), []string{"replay", folder, "--target", target}, s) }()
+	errOut.await(t, `\r\[-{20}\]   0 %  .* 1 on their way`)
+	close(seen)
+	if got := <-code; got != ExitTooFew {
+		t.Errorf("exit code %d", got)
+	}
+	if got := errOut.String(); !strings.HasSuffix(got, "\r"+clearLine) || strings.Contains(got, "\n") {
+		t.Errorf("stderr %q", got)
+	}
+}
+
+func TestReplayFlags(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                     "say which recording",
+		"a b":                  `unexpected argument "b"`,
+		"a":                    "--target is missing",
+		"a --speed fast":       "--speed",
+		"a --rate 0":           "--rate 0 is not above 0",
+		"a --rate nan":         "--rate",
+		"a --rate 5 --speed 2": "exclude each other",
+		"a --session user":     "--session",
+		"a --filter nonsense":  "--filter",
+		"a --header x":         "--header",
+		"a --host x":           "--host",
+		"a --target http://127.0.0.1 --redacted no":   "--redacted",
+		"a --target http://127.0.0.1 --concurrency 0": "--concurrency",
+		"a --target http://127.0.0.1 --limit -1":      "--limit",
+		"a --target http://127.0.0.1 --for -1s":       "--for",
+		"a --target http://127.0.0.1 --loop 0":        "--loop",
+		"a --target http://127.0.0.1 --timeout 0s":    "--timeout",
+		"a --target http://127.0.0.1 --mirror x":      "--mirror",
+		"a --target http://10.0.0.1":                  "--target: not allowed as a target: 10.0.0.1 is not on this machine",
+		"a --target http://127.0.0.1 --allow a/b":     "--target: \"a/b\" is neither",
+	} {
+		s, _, errOut := testStreams()
+		if code := Main(t.Context(), append([]string{"replay"}, strings.Fields(text)...), s); code != ExitUsage || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%s: exit code %d, want %q: %s", text, code, want, errOut)
+		}
+	}
+	s, _, errOut := testStreams()
+	if code := Main(t.Context(), []string{"replay", filepath.Join(t.TempDir(), "nothing"), "--target", "http://127.0.0.1:1"}, s); code != ExitNo || !strings.Contains(errOut.String(), "nothing") {
+		t.Errorf("a folder that is not there: exit code %d: %s", code, errOut)
+	}
+}
+
+func TestReplayTakesTheRulesOfAMirror(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "understudy.yaml")
+	text := `listeners: [{name: web, address: "127.0.0.1:8080", protocol: HTTP}]
+routes:
+  - name: shop
+    rules:
+      - backends: [{name: v1}]
+        mirrors:
+          - backend: v2
+            compare: {rules: [{path: body.when, ignore: true}], judge: {pairs: 10}}
+          - backend: v3
+backends:
+  - {name: v1, endpoints: ["127.0.0.1:9000"]}
+  - {name: v2, endpoints: ["127.0.0.1:9001"]}
+  - {name: v3, endpoints: ["127.0.0.1:9002"]}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := (&replayOptions{config: file, mirror: "v2"}).rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror := cfg.Routes[0].Rules[0].Mirrors[0]
+	if mirror.Name != "target" || mirror.Compare.Judge.Pairs != 10 || len(mirror.Compare.Rules) != 1 || mirror.Compare.Rules[0].Path != "body.when" {
+		t.Errorf("mirror %+v", mirror)
+	}
+	for name, want := range map[string]string{"": "several mirrors", "v9": `no mirror "v9"`} {
+		if _, err := (&replayOptions{config: file, mirror: name}).rules(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("mirror %q: %v", name, err)
+		}
+	}
+}
+
+func TestASignalEndsAReplay(t *testing.T) {
+	// Not parallel: the signal is for the whole process.
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, gets(2, 1)...)
+	target, _ := shop(t, func(http.ResponseWriter, *http.Request) bool {
+		syscall.Kill(syscall.Getpid(), syscall.SIGINT)
+		return false
+	})
+	if said := replayJSON(t, ExitTooFew, folder, "--target", target, "--rate", "0.0001"); said.Replay.End != replay.EndInterrupt || said.Replay.Sent != 1 {
+		t.Errorf("summary %+v", said.Replay)
+	}
+}
