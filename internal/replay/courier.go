@@ -21,6 +21,13 @@ import (
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
+// Ask sends a recorded request and says what came of it. All times of the outcome
+// are since now.
+func (t *Target) Ask(ctx context.Context, m *traffic.Message) *traffic.Outcome {
+	o := t.send(ctx, m, time.Now())
+	return &o
+}
+
 // send sends a recorded request, waits for the answer and says what came of it.
 // All times of the outcome are since due, when the request should have been
 // sent: what it waited for before is Queued and Start.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -13,7 +14,7 @@ import (
 // Options say what is sent again, and how.
 type Options struct {
 	Target  *Target
-	Sink    traffic.Sink // takes what was sent and answered; nil = nobody
+	Sink    traffic.Sink // takes what was sent and answered, and releases it; nil = nobody
 	Pace    Pace
 	Session SessionKey
 
@@ -27,6 +28,7 @@ type Options struct {
 
 	Queue  int   // requests that may wait for their session or for an earlier answer; 0 = 10,000
 	Memory int64 // bytes that they may hold; 0 = 128MiB
+	Ahead  int   // exchanges that the sink may hold, of as many bytes; the others are refused, or with Pace.Max waited for; 0 = 2,048
 
 	Names Names
 }
@@ -44,6 +46,7 @@ type Names struct {
 type Replay struct {
 	options Options
 	crew    *crew
+	ledger  *ledger
 	books   books
 	seed    maphash.Seed
 }
@@ -63,6 +66,7 @@ func New(o Options) (*Replay, error) {
 		*name = cmpOr(*name, "replay")
 	}
 	r := &Replay{options: o, seed: maphash.MakeSeed()}
+	r.ledger = newLedger(cmpOr(o.Ahead, 2048), o.Memory)
 	r.crew = newCrew(o.Concurrency, o.Queue, o.Memory, r.deliver)
 	return r, nil
 }
@@ -74,14 +78,14 @@ func New(o Options) (*Replay, error) {
 func (r *Replay) Run(ctx context.Context, source Source) (*Summary, error) {
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	jobs := make(chan *job, 256)
+	jobs := newFeed()
 	type ending struct {
 		why End
 		err error
 	}
 	read := make(chan ending, 1)
 	go func() {
-		defer close(jobs)
+		defer close(jobs.jobs)
 		why, err := r.read(reading, &sorter{source: source}, jobs)
 		read <- ending{why, err}
 	}()
@@ -94,7 +98,7 @@ func (r *Replay) Run(ctx context.Context, source Source) (*Summary, error) {
 	r.schedule(ctx, jobs)
 	stopReading()
 	end := <-read
-	for j := range jobs {
+	for j := range jobs.jobs {
 		r.leaveOut("", j)
 	}
 	r.crew.wait()
@@ -122,7 +126,7 @@ func (r *Replay) leaveOut(why End, jobs ...*job) {
 
 // read hands on what is to be sent, until the source ends, the limit is reached
 // or ctx ends, and says which it was.
-func (r *Replay) read(ctx context.Context, source Source, jobs chan<- *job) (End, error) {
+func (r *Replay) read(ctx context.Context, source Source, jobs *feed) (End, error) {
 	for sent := int64(0); r.options.Limit == 0 || sent < r.options.Limit; {
 		x, err := source.Next()
 		if errors.Is(err, io.EOF) {
@@ -139,13 +143,11 @@ func (r *Replay) read(ctx context.Context, source Source, jobs chan<- *job) (End
 		}
 		x.Copies = nil
 		j := &job{exchange: x, session: r.options.Session.of(x, r.seed), size: sizeOf(x)}
-		select {
-		case jobs <- j:
-			sent++
-		case <-ctx.Done():
+		if !jobs.put(ctx, j) {
 			r.leaveOut("", j)
 			return EndInterrupt, nil
 		}
+		sent++
 	}
 	return EndLimit, nil
 }
@@ -184,19 +186,17 @@ func writes(method string) bool {
 
 // schedule hands jobs to the crew when they are due, until they end, the time is
 // over or ctx ends.
-func (r *Replay) schedule(ctx context.Context, jobs <-chan *job) {
+func (r *Replay) schedule(ctx context.Context, jobs *feed) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var base, first time.Time // now and in the recording
 	for n := int64(0); ; n++ {
-		var j *job
-		select {
-		case <-ctx.Done():
+		j, err := jobs.take(ctx)
+		switch {
+		case err != nil:
 			r.books.ended(EndInterrupt)
 			return
-		case j = <-jobs:
-		}
-		if j == nil {
+		case j == nil:
 			return
 		}
 		if n == 0 {
@@ -254,9 +254,57 @@ func (r *Replay) deliver(j *job) {
 	x.Route, x.Rule = r.options.Names.Route, 0
 	x.Primary.Backend = r.options.Names.Primary
 	x.Copies = []traffic.Outcome{o}
-	refused := r.options.Sink == nil || !r.options.Sink.Offer(x)
+	refused := r.options.Sink == nil || !r.ledger.lend(x, r.options.Pace.Max) || !r.options.Sink.Offer(x)
 	if refused {
 		x.Release()
 	}
 	r.books.sent(j, &recorded, &o, refused)
+}
+
+// feed is what the reader has ready for the scheduler, bounded in number and in
+// bytes.
+type feed struct {
+	jobs  chan *job
+	bytes atomic.Int64
+	taken chan struct{} // one was
+}
+
+// feedBytes are enough to bridge the decoding of a block of a recording.
+const feedBytes = 16 << 20
+
+func newFeed() *feed { return &feed{jobs: make(chan *job, 256), taken: make(chan struct{}, 1)} }
+
+// put waits for room, or returns false when ctx ends.
+func (f *feed) put(ctx context.Context, j *job) bool {
+	for f.bytes.Load() > feedBytes {
+		select {
+		case <-f.taken:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	select {
+	case f.jobs <- j:
+		f.bytes.Add(j.size)
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// take waits for a job. It is nil after the last one.
+func (f *feed) take(ctx context.Context) (*job, error) {
+	select {
+	case j := <-f.jobs:
+		if j != nil {
+			f.bytes.Add(-j.size)
+			select {
+			case f.taken <- struct{}{}:
+			default:
+			}
+		}
+		return j, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

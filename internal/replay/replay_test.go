@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -375,3 +376,72 @@ func TestProgressSaysHowFarItIs(t *testing.T) {
 		r.options.Target.Close()
 	})
 }
+
+func TestASinkThatIsBehindIsNotGivenMore(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		options Options
+		refused int64
+		took    float64
+	}{
+		{"at a rate the rest is refused", Options{Pace: Pace{Rate: 10}, Ahead: 3}, 7, 0.9},
+		{"by bytes too", Options{Pace: Pace{Rate: 10}, Memory: 4000}, 7, 0.9},
+		{"at max it is waited for", Options{Pace: Pace{Max: true}, Ahead: 3}, 0, 15}, // 3 at a time, the tenth is put down when it comes
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := openHouse(t, nil)
+				test.options.Sink = slowSink(5 * time.Second)
+				var exchanges []*traffic.Exchange
+				for i := range 10 {
+					exchanges = append(exchanges, get(fmt.Sprint(i), 0, "10.0.0.1"))
+				}
+				s := play(t, t.Context(), h, test.options, exchanges...)
+				if s.Refused != test.refused || s.Completed != 10 || s.Seconds != test.took {
+					t.Errorf("summary %+v", s)
+				}
+				synctest.Wait()
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// slowSink releases each exchange after so long.
+type slowSink time.Duration
+
+// Offer implements traffic.Sink.
+func (s slowSink) Offer(x *traffic.Exchange) bool {
+	time.AfterFunc(time.Duration(s), x.Release)
+	return true
+}
+
+func TestWhatIsReadAheadIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := openHouse(t, nil)
+		var read atomic.Int64
+		source := sourceFunc(func() (*traffic.Exchange, error) {
+			n := read.Add(1)
+			if n > 1000 {
+				return nil, io.EOF
+			}
+			return recorded("x", time.Duration(n)*time.Hour, "10.0.0.1", "POST /x HTTP/1.1\r\nHost: h\r\n", strings.Repeat("x", 1<<20)), nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		playSource(t, ctx, h, Options{Writes: true}, source)
+		// The sorter looks ahead over 32 MiB, 16 MiB and one more are ready, one each is
+		// in the hands of reader and scheduler, and one was sent.
+		if n := read.Load(); n < 40 || n > 32+17+3 {
+			t.Errorf("%d were read", n)
+		}
+	})
+}
+
+// sourceFunc is a Source.
+type sourceFunc func() (*traffic.Exchange, error)
+
+// Next implements Source.
+func (f sourceFunc) Next() (*traffic.Exchange, error) { return f() }

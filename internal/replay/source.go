@@ -182,14 +182,20 @@ func (h *byStart) Pop() any {
 	return x
 }
 
-// sizeOf is what an exchange that waits to be sent holds, in bytes.
+// sizeOf is what an exchange holds, in bytes.
 func sizeOf(x *traffic.Exchange) int64 {
 	const fixed = 1024 // the exchange itself and its short texts
 	size := int64(fixed)
-	for _, m := range []*traffic.Message{x.Request, x.Primary.Answer} {
-		if m != nil {
-			size += int64(len(m.Head) + len(m.Body) + len(m.Trailer))
-		}
+	size += sizeOfMessage(x.Request) + sizeOfMessage(x.Primary.Answer)
+	for i := range x.Copies {
+		size += sizeOfMessage(x.Copies[i].Answer)
 	}
 	return size
+}
+
+func sizeOfMessage(m *traffic.Message) int64 {
+	if m == nil {
+		return 0
+	}
+	return int64(len(m.Head) + len(m.Body) + len(m.Trailer))
 }
