@@ -21,7 +21,7 @@ var gravity = map[judge.Verdict]int{judge.Pass: 0, judge.Running: 1, judge.NotEn
 func (m *mirror) report() MirrorReport {
 	r := MirrorReport{
 		Mirror: m.label.Mirror, Route: m.label.Route, Rule: m.label.Rule, Primary: m.primary, Shadow: m.way.mirror.Backend, Since: m.since,
-		Pairs: m.everywhere.Pairs, Classes: map[compare.Class]int64{},
+		Pairs: m.everywhere.Errors.Total.Pairs, Classes: map[compare.Class]int64{},
 		Endpoints: []EndpointReport{}, Clusters: []Cluster{}, Noise: []Noise{},
 	}
 	checks := m.everywhere.Checks(m.params)
@@ -29,7 +29,7 @@ func (m *mirror) report() MirrorReport {
 		own := e.Tally.Checks(m.params)
 		checks = append(checks, own...)
 		r.Endpoints = append(r.Endpoints, EndpointReport{
-			Endpoint: e.Name, Pairs: e.Tally.Pairs, Classes: maps.Clone(e.Classes), Checks: own,
+			Endpoint: e.Name, Pairs: e.Tally.Errors.Total.Pairs, Classes: maps.Clone(e.Classes), Checks: own,
 			Primary: quantiles(e.Tally.Primary()), Shadow: quantiles(e.Tally.Shadow()),
 		})
 		for class, n := range e.Classes {
@@ -106,9 +106,9 @@ func (c *clusters) report() []Cluster {
 func (c *clusters) show(k *cluster) Cluster {
 	m := c.mirror
 	e := m.endpoints[k.Endpoint]
-	pairs := m.everywhere.Pairs
+	pairs := m.everywhere.Errors.Total.Pairs
 	if e != nil {
-		pairs = e.Tally.Pairs
+		pairs = e.Tally.Errors.Total.Pairs
 	}
 	pairs = max(pairs, k.Count)
 	out := Cluster{

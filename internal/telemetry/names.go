@@ -38,6 +38,7 @@ func Metrics() []Metric {
 	var list []Metric
 	list = appendMetrics(list, liveLabels, liveFamilies)
 	list = appendMetrics(list, mirrorLabels, mirrorFamilies)
+	list = appendMetrics(list, mirrorLabels, pairFamilies)
 	list = appendMetrics(list, endpointLabels, endpointFamilies)
 	list = appendMetrics(list, listenerLabels, listenerFamilies)
 	list = appendMetrics(list, nil, proxyFamilies)
@@ -46,6 +47,13 @@ func Metrics() []Metric {
 
 // BreakerStates is the closed set of states of a mirror's breaker.
 var BreakerStates = []string{"closed", "open", "half-open"}
+
+// PairClasses and Verdicts are the closed sets of what becomes of a pair of answers
+// and of what is said of a shadow. They must not be changed.
+var (
+	PairClasses = []string{"match", "noise_only", "order_only", "state_drift", "diff", "status_diff", "shadow_error", "infra"}
+	Verdicts    = []string{"PASS", "FAIL", "RUNNING", "NOT_ENOUGH_TRAFFIC"}
+)
 
 // LiveSources are those who can be to blame for a failed live request. A
 // shadow cannot: that is what isolation means.
@@ -78,6 +86,8 @@ var (
 	dropReason   = &Label{Name: "reason", Values: reasons(traffic.DropReasons)}
 	failReason   = &Label{Name: "reason", Values: reasons(traffic.FailReasons)}
 	lostReason   = &Label{Name: "reason", Values: reasons(traffic.LostReasons)}
+	pairClass    = &Label{Name: "class", Values: PairClasses}
+	verdict      = &Label{Name: "verdict", Values: Verdicts}
 	breakerState = &Label{Name: "state", Values: BreakerStates}
 	reloadResult = &Label{Name: "result", Values: []string{"success", "failure"}}
 	handshake    = &Label{Name: "result", Values: reasons(traffic.Handshakes)}
@@ -181,6 +191,26 @@ var mirrorFamilies = []family[Mirror]{
 	{name: "understudy_mirror_sent_bytes_total", kind: Counter,
 		help:   "Bytes sent to the shadow.",
 		values: one(func(m *Mirror) float64 { return float64(m.Bytes) })},
+}
+
+var pairFamilies = []family[Pairs]{
+	{name: "understudy_mirror_pairs_total", kind: Counter, label: pairClass,
+		help: "Pairs of answers, the primary's and the shadow's, that were compared, by what came of it.",
+		values: func(p *Pairs, put put) {
+			for _, c := range PairClasses {
+				put(float64(p.Classes[c]), c)
+			}
+		}},
+	{name: "understudy_mirror_tainted_pairs_total", kind: Counter,
+		help:   "Pairs of answers that count neither for nor against the shadow.",
+		values: one(func(p *Pairs) float64 { return float64(p.Tainted) })},
+	{name: "understudy_mirror_verdict", kind: Gauge, label: verdict,
+		help: "1 for the verdict on the shadow, 0 for the others.",
+		values: func(p *Pairs, put put) {
+			for _, v := range Verdicts {
+				put(truth(v == p.Verdict), v)
+			}
+		}},
 }
 
 var endpointFamilies = []family[Endpoint]{

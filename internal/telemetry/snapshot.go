@@ -31,6 +31,9 @@ type Snapshot struct {
 	// Filled by whoever owns the configuration file and the access log.
 	ReloadsFailed uint64    `json:"reloadsFailed"` // configurations refused
 	AccessLog     AccessLog `json:"accessLog"`
+
+	// Filled by whoever shows what was compared.
+	Pairs []Pairs `json:"pairs"`
 }
 
 // Listener counts handshakes of TLS with clients of one listener, by how they ended.
@@ -68,6 +71,16 @@ func (c *Capture) Lose(reason traffic.Reason) {
 		c.Lost = map[traffic.Reason]uint64{}
 	}
 	c.Lost[reason]++
+}
+
+// Pairs counts the pairs of answers of one mirror of one route that were compared.
+type Pairs struct {
+	Route   string           `json:"route"`
+	Mirror  string           `json:"mirror"`
+	Backend string           `json:"backend"` // the shadow
+	Classes map[string]int64 `json:"classes"` // by the words of PairClasses
+	Tainted int64            `json:"tainted"`
+	Verdict string           `json:"verdict"` // one of Verdicts
 }
 
 // Live counts requests of one route that went to one primary. Requests that
