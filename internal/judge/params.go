@@ -63,24 +63,11 @@ func percent(of *float64, otherwise float64) float64 {
 	return *of / 100
 }
 
-// Offsets are what a shadow of the primary's own version was measured to do: by
-// how much it is slower without being worse, and how often its answers differ.
-// The zero value is that nothing was measured.
-type Offsets struct {
-	Latency  time.Duration `json:"latency"`  // that its answers take longer, whatever the primary takes
-	Scale    float64       `json:"scale"`    // what the primary's time is multiplied by; 0 is 1
-	Mismatch float64       `json:"mismatch"` // upper limit of the share of answers that differ
-	Pairs    int64         `json:"pairs"`    // that were measured
-}
-
-// Measured says whether the offsets are from a calibration.
-func (o Offsets) Measured() bool { return o.Pairs > 0 }
-
-// of returns how long an answer that took the primary so long may take a shadow
-// of the same version.
-func (o Offsets) of(primary float64) float64 {
-	if o.Scale > 0 {
-		primary *= o.Scale
+// floor returns the limits between which the share of answers that differ by
+// themselves is thought to lie, before repeats and controls are asked.
+func (p Params) floor() (low, high float64) {
+	if p.Offsets.Measured() {
+		return p.Offsets.MismatchLow, p.Offsets.Mismatch
 	}
-	return primary + o.Latency.Seconds()
+	return 0, p.Floor
 }
