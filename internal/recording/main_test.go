@@ -2,6 +2,7 @@ package recording
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"strings"
@@ -58,14 +59,21 @@ func full() *traffic.Exchange {
 	}
 }
 
+var fruits = []string{"apple", "apricot", "cherry", "currant", "damson", "elderberry", "fig", "gooseberry", "medlar", "pear", "plum", "quince", "sloe"}
+
 // numbered is the n-th of many exchanges, of about two kilobytes with a kilobyte
 // of bodies, as services have them.
 func numbered(n int) *traffic.Exchange {
-	id := fmt.Sprintf("%08d-9c1f-4b7e-a0d3-5c2f8e6b%04x", n, n&0xffff)
+	random := rand.New(rand.NewPCG(1, uint64(n)))
+	id := fmt.Sprintf("%08x-%04x-4b7e-a0d3-5c2f8e6b%04x", n, random.Uint32()&0xffff, random.Uint32()&0xffff)
 	path := fmt.Sprintf("/api/v1/users/%d/orders", n%5000)
-	items := strings.Repeat(fmt.Sprintf(`{"sku":"A-%d","name":"pear","price":%d.%02d,"quantity":%d},`, n%977, n%89, n%100, n%7), 7)
+	var items strings.Builder
+	for range 7 {
+		fmt.Fprintf(&items, `{"sku":"%c-%05d","name":"%s","price":%d.%02d,"quantity":%d},`, 'A'+rune(random.IntN(26)), random.IntN(1e5),
+			fruits[random.IntN(len(fruits))], random.IntN(90), random.IntN(100), 1+random.IntN(9))
+	}
 	answer := func(shift int) *traffic.Message {
-		body := fmt.Sprintf(`{"id":%d,"user":"user-%d","items":[%s{}],"at":"2026-05-01T13:%02d:%02d.%03dZ"}`, n, n%5000, items, n/60%60, n%60, (n+shift)%1000)
+		body := fmt.Sprintf(`{"id":%d,"user":"user-%d","items":[%s{}],"at":"2026-05-01T13:%02d:%02d.%03dZ"}`, n, n%5000, items.String(), n/60%60, n%60, (n+shift)%1000)
 		return &traffic.Message{
 			Head: fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nDate: Fri, 01 May 2026 13:04:05 GMT\r\n"+
 				"X-Request-Id: %s\r\nCache-Control: no-store\r\nServer: shop/1.4\r\n", len(body), id),
@@ -81,6 +89,6 @@ func numbered(n int) *traffic.Exchange {
 		Copies: []traffic.Outcome{{Mirror: "v2", Backend: "v2", Endpoint: "10.0.0.2:9000", Fate: traffic.Completed, Status: 200, Bytes: 512, Start: 300 * time.Microsecond,
 			First: time.Duration(2500+n%500) * time.Microsecond, End: time.Duration(2600+n%500) * time.Microsecond, Answer: answer(7)}},
 		Request: &traffic.Message{Head: fmt.Appendf(nil, "GET %s?page=1 HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: application/json\r\n"+
-			"Accept-Encoding: gzip\r\nAuthorization: Bearer tok-%016x\r\nCookie: sid=%016x\r\nX-Request-Id: %s\r\n", path, n%5000*7919, n%5000*104729, id), Whole: true},
+			"Accept-Encoding: gzip\r\nAuthorization: Bearer tok-%016x\r\nCookie: sid=%016x\r\nX-Request-Id: %s\r\n", path, random.Uint64(), random.Uint64(), id), Whole: true},
 	}
 }

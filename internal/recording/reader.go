@@ -25,7 +25,7 @@ type Reader struct {
 	since   int64 // exchanges that began before are left out
 
 	name     string
-	file     *os.File     // nil = none is open
+	file     io.Closer    // nil = none is open
 	blocks   *blockReader // of the file
 	at       int64        // of the block that was read
 	records  []byte       // of it, still to be read
@@ -38,7 +38,7 @@ const beginning = math.MinInt64
 // Problem is a part of a recording that could not be read.
 type Problem struct {
 	Segment   string // file name
-	Offset    int64  // where it begins
+	Offset    int64  // where it begins; 0 = nothing of the segment can be read
 	Bytes     int64  // on the disk
 	Exchanges int    // that were in it, -1 = not known
 	Tail      bool   // it is the unfinished end of a segment: being written, or never acknowledged
@@ -47,6 +47,9 @@ type Problem struct {
 
 // String says it in a line.
 func (p Problem) String() string {
+	if p.Offset == 0 {
+		return fmt.Sprintf("%s is left out: %s", p.Segment, p.Reason)
+	}
 	what := fmt.Sprintf("%d bytes", p.Bytes)
 	if p.Exchanges >= 0 {
 		what += fmt.Sprintf(" with %d exchanges", p.Exchanges)

@@ -19,7 +19,7 @@ var ErrLocked = errors.New("another process records into this folder")
 // Options of a [Writer]. The zero value is ready to use.
 type Options struct {
 	Segment int64         // bytes of a segment; default 64 MiB, and no more than a quarter of Size
-	Size    int64         // bytes of all segments: the oldest are deleted; 0 = no limit
+	Size    int64         // bytes of all segments, give or take a block: the oldest are deleted; 0 = no limit
 	Age     time.Duration // older segments are deleted; 0 = never
 	Sync    time.Duration // an accepted exchange is on the disk after about so long; default 1 s
 	Memory  int64         // bytes of accepted exchanges that may wait for the disk; default 32 MiB
