@@ -33,6 +33,8 @@ type Options struct {
 
 	// Pairs is what was learned by comparing answers; nil = nothing is compared.
 	Pairs Pairs
+	// Calibrator is asked if Pairs is there.
+	Calibrator Calibrator
 }
 
 const (

@@ -66,6 +66,9 @@ func describeAPI() object {
 		if slices.ContainsFunc((&Server{}).pairEndpoints(), func(p *endpoint) bool { return p.path == e.path }) {
 			responses["404"] = failure
 		}
+		if e.path == "/api/v1/calibration" {
+			responses["409"] = failure
+		}
 		operation := object{"summary": e.summary, "responses": responses}
 		if list := parametersOf(e); len(list) > 0 {
 			operation["parameters"] = list
@@ -131,6 +134,8 @@ func schemaOf(t reflect.Type, schemas object) object {
 	switch t.Kind() {
 	case reflect.Struct:
 		return structSchema(t, schemas)
+	case reflect.Pointer: // left out if nil
+		return schemaOf(t.Elem(), schemas)
 	case reflect.Slice:
 		return object{"type": "array", "items": schemaOf(t.Elem(), schemas)}
 	case reflect.Array:

@@ -46,7 +46,7 @@ var (
 
 // pairEndpoints are about what was learned by comparing.
 func (s *Server) pairEndpoints() []*endpoint {
-	return []*endpoint{
+	return append(s.calibrationEndpoints(), []*endpoint{
 		{path: "/api/v1/report", summary: "Verdict, checks, clusters of differences and noise, by mirror.", answer: s.comparing(s.report),
 			parameters: []parameter{mirrorParameter}, schema: analyze.Report{}},
 		{path: "/api/v1/report/reset", method: http.MethodPost, summary: "Forget what was learned, and begin anew.", answer: s.comparing(s.reset),
@@ -55,7 +55,7 @@ func (s *Server) pairEndpoints() []*endpoint {
 			parameters: []parameter{mirrorParameter, endpointParameter, classParameter}, schema: Diffs{}},
 		{path: "/api/v1/diffs/{id}", summary: "One cluster, with the pairs that are its examples.", answer: s.comparing(s.diff), schema: Diff{}},
 		{path: "/api/v1/pairs/{id}", summary: "One pair of answers and their request, redacted.", answer: s.comparing(s.pair), schema: analyze.Pair{}},
-	}
+	}...)
 }
 
 // comparing answers only where answers are compared.

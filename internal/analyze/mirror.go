@@ -33,6 +33,8 @@ type mirror struct {
 	asker    *asker // nil = the shadow is not asked again
 	print    string // of the settings that what was learned belongs to
 
+	calibration *Calibration // nil = none
+
 	since      time.Time
 	templates  *judge.Templates
 	everywhere *judge.Tally

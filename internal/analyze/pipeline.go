@@ -54,7 +54,9 @@ type Pipeline struct {
 	cfg      *config.Config
 	redactor redactor
 	mirrors  map[label]*mirror
-	raw      traffic.Message // of the request that is looked at, before it was redacted
+	// calibrated are those that were, also while no configuration has them.
+	calibrated map[label]Calibration
+	raw        traffic.Message // of the request that is looked at, before it was redacted
 }
 
 // redactor replaces what is secret in an exchange.
@@ -78,6 +80,7 @@ func New(cfg *config.Config, o Options) (*Pipeline, error) {
 	}
 	p := &Pipeline{
 		options: o, queue: make(chan item, length), closing: make(chan struct{}), stopped: make(chan struct{}), mirrors: make(map[label]*mirror),
+		calibrated: make(map[label]Calibration),
 	}
 	p.ending, p.end = context.WithCancel(context.Background())
 	if !o.Offline {
@@ -159,6 +162,10 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 		if old := p.mirrors[l]; old != nil && old.print == m.print {
 			old.way, old.comparer = m.way, m.comparer
 			m = old
+		} else if c, ok := p.calibrated[l]; ok {
+			if err := m.allowFor(&c); err != nil {
+				return err
+			}
 		}
 		next[l] = m
 	}

@@ -36,6 +36,8 @@ type MirrorReport struct {
 	Endpoints []EndpointReport        `json:"endpoints"` // by traffic
 	Clusters  []Cluster               `json:"clusters"`  // the gravest first, at most 100
 	Noise     []Noise                 `json:"noise"`     // what was learned to be no difference
+
+	Calibration *Calibration `json:"calibration,omitempty"` // what the verdict allows for
 }
 
 // EndpointReport is what has been learned of one endpoint.

@@ -50,6 +50,7 @@ func (m *mirror) report() MirrorReport {
 		}
 	}
 	r.Clusters = m.clusters.report()
+	r.Calibration = m.calibration
 	return r
 }
 

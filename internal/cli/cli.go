@@ -96,6 +96,7 @@ Whatever a shadow does, live requests neither wait for it nor fail because of it
 	add("serve", newCmdReplay(s, nil))
 	add("look", newCmdCheck(s, nil))
 	add("look", newCmdStatus(s, nil))
+	add("look", newCmdCalibrate(s, nil))
 	add("more", newCmdVersion(s, nil))
 	add("more", newCmdCompletion(s))
 	return root

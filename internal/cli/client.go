@@ -62,7 +62,12 @@ func (c *client) status(ctx context.Context) (*admin.Status, error) {
 }
 
 func (c *client) get(ctx context.Context, path string) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	return c.ask(ctx, http.MethodGet, path)
+}
+
+// ask returns what is answered. What is not possible yet, 409, is errTooFew.
+func (c *client) ask(ctx context.Context, method, path string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +88,8 @@ func (c *client) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s%s: %w", c.base, path, err)
 	case answer.StatusCode == http.StatusUnauthorized:
 		return nil, fmt.Errorf("%s wants a token: set $%s", c.base, tokenVariable)
+	case answer.StatusCode == http.StatusConflict:
+		return nil, fmt.Errorf("%w: %w", errTooFew, refusal(c.base+path, answer.Status, body))
 	case answer.StatusCode != http.StatusOK:
 		return nil, refusal(c.base+path, answer.Status, body)
 	}

@@ -145,7 +145,7 @@ func (i *instance) listenAdmin(c config.Admin) (*admin.Server, error) {
 	if c.Address == "" {
 		return nil, nil
 	}
-	return admin.Listen(c, i, admin.Options{Log: i.options.log, Pprof: i.options.pprof, Pairs: i.pairs})
+	return admin.Listen(c, i, admin.Options{Log: i.options.log, Pprof: i.options.pprof, Pairs: i.pairs, Calibrator: i.pairs})
 }
 
 // Config implements admin.Proxy.

@@ -25,8 +25,10 @@ type replayOptions struct {
 	concurrency int
 	session     string
 	loop        int
+	once        bool
 	filter      string
 	redacted    string
+	latency     bool
 
 	replay replay.Options // what the flags above mean, and more
 	chosen recording.Filter
@@ -85,6 +87,7 @@ Ctrl-C ends early, with the report so far; a second one ends at once.`,
 	f.BoolVar(&opts.replay.Writes, "writes", false, "send requests that write, too")
 	f.BoolVar(&opts.replay.Cut, "send-cut", false, "send requests whose body was not kept whole, too")
 	f.StringVar(&opts.redacted, "redacted", "send", "requests with tokens in place of credentials: `send` or skip")
+	f.BoolVar(&opts.once, "once", false, "ask nothing twice; else up to a tenth of what reads is, to tell noise from differences")
 	f.StringArrayVar(&opts.headers, "header", nil, "set `name=value` in every request, or leave it out: name=; may be repeated")
 	f.StringVar(&opts.host, "host", "preserve", "`host` that is sent: preserve = the recorded one, target = the target's own")
 	f.BoolVar(&opts.target.HTTP2, "http2", false, "speak HTTP/2 in clear; over TLS it is agreed upon by itself")
@@ -93,6 +96,7 @@ Ctrl-C ends early, with the report so far; a second one ends at once.`,
 	f.Int64Var(&opts.replay.Limit, "limit", 0, "end after so many requests; 0 = all")
 	f.DurationVar(&opts.replay.For, "for", 0, "end after this time; 0 = at the end of the recording")
 	f.IntVar(&opts.loop, "loop", 1, "times that the recording is sent")
+	f.BoolVar(&opts.latency, "judge-latency", false, "let latencies count for the verdict: if the target runs as the primary did")
 	f.StringVarP(&opts.config, "config", "c", "", "configuration `file` whose rules say what counts as a difference")
 	f.StringVar(&opts.mirror, "mirror", "", "`name` of the mirror in it; may be left out if there is one")
 	f.StringVar(&opts.report, "report", "", "`file` for the report as JSON")
@@ -137,6 +141,7 @@ func (o *replayOptions) read(cmd *cobra.Command) error {
 	default:
 		return fmt.Errorf("--host %q is neither preserve nor target", o.host)
 	}
+	o.replay.Untimed = !o.latency
 	switch {
 	case o.target.URL == "":
 		return errors.New("--target is missing: say where requests go, such as http://127.0.0.1:9001")

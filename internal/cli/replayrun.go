@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -44,18 +43,14 @@ func replayRun(ctx context.Context, opts *replayOptions) error {
 		return &usageError{fmt.Errorf("--target: %w", err)}
 	}
 	defer target.Close()
-	pipeline, err := analyze.New(cfg, analyze.Options{Offline: true})
+	pipeline, err := analyze.New(cfg, analyze.Options{Offline: opts.once, Asker: targetAsker{target}})
 	if err != nil {
 		return err
 	}
 	o := opts.replay
 	o.Target, o.Names = target, replayNames
 	o.Filter = opts.chosen.Match
-	o.Sink = pipeline
-	if o.Pace.Max {
-		// Nobody is in a hurry then, and everything can be looked at.
-		o.Sink = &patientSink{pipeline: pipeline, every: max(1, cfg.Capture.Queue/2)}
-	}
+	o.Sink, o.Ahead = pipeline, max(1, cfg.Capture.Queue/2)
 	r, err := replay.New(o)
 	if err != nil {
 		return &usageError{err}
@@ -164,23 +159,15 @@ func (o *replayOptions) find(cfg *config.Config) (*config.Mirror, error) {
 	return nil, fmt.Errorf("%s has no mirror", o.config)
 }
 
-// patientSink lets a pipeline catch up now and then, so that it refuses nothing.
-type patientSink struct {
-	pipeline *analyze.Pipeline
-	every    int
+// targetAsker has a pipeline ask the target once more, to tell noise from
+// differences.
+type targetAsker struct{ target *replay.Target }
 
-	mu sync.Mutex
-	n  int
-}
-
-// Offer implements traffic.Sink, but may wait: there is no live request here.
-func (s *patientSink) Offer(x *traffic.Exchange) bool {
-	s.mu.Lock()
-	if s.n++; s.n%s.every == 0 {
-		_ = s.pipeline.Wait(context.Background()) // only the context's end is an error
-	}
-	s.mu.Unlock()
-	return s.pipeline.Offer(x)
+// Ask implements analyze.Asker.
+func (a targetAsker) Ask(ctx context.Context, q *analyze.Question) *traffic.Outcome {
+	o := a.target.Ask(ctx, q.Request)
+	o.Backend, o.Mirror = q.Backend, q.Mirror
+	return o
 }
 
 // verdictError is the error that says a verdict by its exit code.

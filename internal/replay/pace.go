@@ -57,10 +57,10 @@ func (p Pace) String() string {
 		return "as fast as answers come"
 	case p.Rate > 0:
 		return strconv.FormatFloat(p.Rate, 'g', -1, 64) + " requests per second"
-	case p.Speed > 0 && p.Speed != 1:
-		return strconv.FormatFloat(p.Speed, 'g', -1, 64) + " times the recorded pace"
+	case p.Speed == 0 || p.Speed == 1:
+		return "the recorded pace"
 	}
-	return "the recorded pace"
+	return strconv.FormatFloat(p.Speed, 'g', -1, 64) + " times the recorded pace"
 }
 
 // due is when the n-th request, counted from 0, is due after the first one. It

@@ -31,6 +31,10 @@ type Options struct {
 	Ahead  int   // exchanges that the sink may hold, of as many bytes; the others are refused, or with Pace.Max waited for; 0 = 2,048
 
 	Names Names
+
+	// Untimed leaves the recorded times out of what the sink gets. Where another
+	// machine or another pace decides, they say nothing about the target.
+	Untimed bool
 }
 
 // Names are what exchanges are called when they are given to the sink, which
@@ -253,6 +257,9 @@ func (r *Replay) deliver(j *job) {
 	x.Start = j.due
 	x.Route, x.Rule = r.options.Names.Route, 0
 	x.Primary.Backend = r.options.Names.Primary
+	if r.options.Untimed {
+		x.Primary.Start, x.Primary.First, x.Primary.End = 0, 0, 0
+	}
 	x.Copies = []traffic.Outcome{o}
 	refused := r.options.Sink == nil || !r.ledger.lend(x, r.options.Pace.Max) || !r.options.Sink.Offer(x)
 	if refused {

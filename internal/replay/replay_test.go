@@ -445,3 +445,41 @@ type sourceFunc func() (*traffic.Exchange, error)
 
 // Next implements Source.
 func (f sourceFunc) Next() (*traffic.Exchange, error) { return f() }
+
+func TestWhatTheSinkGetsIsLikeAMirrorsExchange(t *testing.T) {
+	t.Parallel()
+	for _, untimed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := openHouse(t, func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(20 * ms)
+				io.WriteString(w, "now")
+			})
+			sink := &shelf{}
+			time.Sleep(time.Hour)
+			begun := time.Now()
+			play(t, t.Context(), h, Options{Sink: sink, Names: Names{Route: "r", Mirror: "m", Primary: "then", Shadow: "now"}, Untimed: untimed},
+				get("a", 0, "10.0.0.1"), get("b", 5*ms, "10.0.0.1"))
+			x := sink.byID(t, "b") // it waited for a
+			if x.Route != "r" || x.Rule != 0 || !x.Start.Equal(begun.Add(5*ms)) || x.Path != "/b" {
+				t.Errorf("exchange %+v", x)
+			}
+			want := []time.Duration{1 * ms, 11 * ms, 11 * ms}
+			if untimed {
+				want = []time.Duration{0, 0, 0}
+			}
+			if p := x.Primary; p.Backend != "then" || p.Status != 200 || !slices.Equal([]time.Duration{p.Start, p.First, p.End}, want) {
+				t.Errorf("primary %+v", p)
+			}
+			if len(x.Copies) != 1 {
+				t.Fatalf("copies %+v", x.Copies)
+			}
+			c := x.Copies[0]
+			if c.Backend != "now" || c.Mirror != "m" || c.Fate != traffic.Completed || !c.Compare || string(c.Answer.Body) != "now" {
+				t.Errorf("copy %+v", c)
+			}
+			if got := []time.Duration{c.Start, c.First, c.End}; !slices.Equal(got, []time.Duration{15 * ms, 35 * ms, 35 * ms}) {
+				t.Errorf("times %v", got)
+			}
+		})
+	}
+}

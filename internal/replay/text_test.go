@@ -31,6 +31,20 @@ func TestParseSpeed(t *testing.T) {
 	}
 }
 
+func TestAPaceSaysWhatItIs(t *testing.T) {
+	t.Parallel()
+	for want, pace := range map[string]Pace{
+		"the recorded pace": {}, "as fast as answers come": {Max: true}, "0.5 times the recorded pace": {Speed: 0.5}, "12.5 requests per second": {Rate: 12.5},
+	} {
+		if pace.String() != want {
+			t.Errorf("%+v is %q", pace, pace)
+		}
+	}
+	if once := (Pace{Speed: 1}); once.String() != "the recorded pace" {
+		t.Errorf("1x is %q", once)
+	}
+}
+
 func TestAReplayIsRefusedThatCannotBe(t *testing.T) {
 	t.Parallel()
 	to := target(t, TargetOptions{})
