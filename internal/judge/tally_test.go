@@ -60,7 +60,7 @@ func TestTallyCounts(t *testing.T) {
 	}
 }
 
-// The tail begins where the primary's slowest twentieth of the pairs before began.
+// The tail begins a quarter above where the primary's slowest twentieth began.
 func TestTail(t *testing.T) {
 	tally := NewTally("GET /", Params{})
 	for i := range 2 * tailEvery {
@@ -71,7 +71,7 @@ func TestTail(t *testing.T) {
 		}
 		tally.Observe(Pair{Primary: primary, Shadow: shadow})
 	}
-	if math.Abs(tally.TailAt-0.095) > 0.002 {
+	if math.Abs(tally.TailAt-0.11875) > 0.002 {
 		t.Errorf("the tail begins at %v s", tally.TailAt)
 	}
 	if want := (count{Pairs: tailEvery, Worse: 2}); tally.Tail.Total != want {
