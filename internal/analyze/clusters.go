@@ -185,7 +185,7 @@ func (c *clusters) find(endpoint string, class compare.Class, signature []string
 	if found == nil {
 		found = &cluster{
 			ID: c.id(key), Endpoint: endpoint, Class: class, Signature: signature,
-			Title: titleOf(class, sure, s), Traits: newFrequent(mostTraits),
+			Title: titleOf(class, sure, s), Traits: newFrequent(),
 		}
 		c.all = append(c.all, found)
 	}
@@ -203,7 +203,7 @@ func (c *clusters) others() *cluster {
 	if k := c.exact[othersSignature]; k != nil {
 		return k
 	}
-	k := &cluster{ID: c.id(othersSignature), Endpoint: "*", Class: compare.Diff, Title: "differences of many more kinds", Signature: []string{othersSignature}, Traits: newFrequent(mostTraits)}
+	k := &cluster{ID: c.id(othersSignature), Endpoint: "*", Class: compare.Diff, Title: "differences of many more kinds", Signature: []string{othersSignature}, Traits: newFrequent()}
 	c.all = append(c.all, k)
 	c.exact[othersSignature] = k
 	return k

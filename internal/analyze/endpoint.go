@@ -30,7 +30,7 @@ type endpoint struct {
 }
 
 func newEndpoint(name string, p judge.Params) *endpoint {
-	e := &endpoint{Name: name, Classes: map[compare.Class]int64{}, Tally: judge.NewTally(name, p), Traits: newFrequent(mostTraits)}
+	e := &endpoint{Name: name, Classes: map[compare.Class]int64{}, Tally: judge.NewTally(name, p), Traits: newFrequent()}
 	e.reindex()
 	return e
 }
@@ -43,7 +43,7 @@ func (e *endpoint) reindex() {
 		e.demote(p)
 	}
 	if e.Traits == nil {
-		e.Traits = newFrequent(mostTraits)
+		e.Traits = newFrequent()
 	}
 }
 

@@ -139,7 +139,7 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 	switch {
 	case v.Seen >= 3 && v.Now == v.Seen:
 		return noise, "class now"
-	case v.Seen >= 4 && v.Class == classPlace && v.Same == v.Seen && p.share(e) >= noisyShare:
+	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
 	case v.consistent() && p.share(e) >= 0.5:
 		return renamed, "renamed consistently"
