@@ -26,6 +26,7 @@ type endpoint struct {
 	index   map[spot]*place
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
+	minutes []minute
 	changed bool // since it was saved
 }
 
@@ -282,5 +283,6 @@ func (e *endpoint) plain(traits []string) {
 // count adds a pair that has been decided about.
 func (e *endpoint) count(class compare.Class) {
 	e.Classes[class]++
+	e.roll(class, time.Now())
 	e.changed = true
 }

@@ -51,7 +51,8 @@ type place struct {
 	Drifts int64  `json:"drifts,omitempty"` // pairs that agreed here when the shadow was asked once more
 	Values values `json:"values"`
 
-	asking int // questions about it that are on their way
+	asking int   // questions about it that are on their way
+	saved  int64 // its sum when it was saved last
 }
 
 // structural says that the place is about what there is, not about values: it is
