@@ -1,14 +1,15 @@
 package analyze
 
 import (
-	"cmp"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/judge"
+	"github.com/understudy-proxy/understudy/internal/store"
 )
 
 // Calibration is what a shadow of the primary's own version was measured to do.
@@ -23,8 +24,6 @@ type Calibration struct {
 	Time    time.Time     `json:"time"`  // when it ended
 	Offsets judge.Offsets `json:"offsets"`
 }
-
-func (c *Calibration) label() label { return label{c.Route, c.Rule, c.Mirror} }
 
 // Why there is no calibration.
 var (
@@ -59,10 +58,10 @@ func (p *Pipeline) Calibrate(name string) ([]Calibration, error) {
 		if err := m.allowFor(&measured[i]); err != nil {
 			return nil, err
 		}
-		p.calibrated[m.label] = measured[i]
+		p.calibrated[m.label] = &measured[i]
+		m.wipe, m.changed = true, true
 	}
-	p.saveCalibrations()
-	return measured, nil
+	return measured, p.saveCalibrations()
 }
 
 // Uncalibrate undoes [Pipeline.Calibrate], and has mirrors begin anew that it
@@ -77,28 +76,19 @@ func (p *Pipeline) Uncalibrate(name string) error {
 		if err := m.allowFor(nil); err != nil {
 			return err
 		}
+		m.wipe, m.changed = true, true
 	}
 	for l := range p.calibrated {
 		if name == "" || l.Mirror == name {
 			delete(p.calibrated, l)
 		}
 	}
-	p.saveCalibrations()
-	return nil
+	return p.saveCalibrations()
 }
 
 // named are the mirrors of that name, or all if it is empty, in a fixed order.
 func (p *Pipeline) named(name string) []*mirror {
-	var found []*mirror
-	for l, m := range p.mirrors {
-		if name == "" || l.Mirror == name {
-			found = append(found, m)
-		}
-	}
-	slices.SortFunc(found, func(a, b *mirror) int {
-		return cmp.Or(strings.Compare(a.label.Route, b.label.Route), cmp.Compare(a.label.Rule, b.label.Rule), strings.Compare(a.label.Mirror, b.label.Mirror))
-	})
-	return found
+	return slices.DeleteFunc(p.sorted(), func(m *mirror) bool { return name != "" && m.label.Mirror != name })
 }
 
 // allowFor has m begin anew with a calibration, or without one if it is nil.
@@ -109,8 +99,52 @@ func (m *mirror) allowFor(c *Calibration) error {
 	if c != nil {
 		m.params.Offsets = c.Offsets
 	}
+	m.print = fingerprint(m.way, m.params.Offsets)
 	return m.forget()
 }
 
-// saveCalibrations keeps calibrations over a restart.
-func (p *Pipeline) saveCalibrations() {}
+// metaCalibrations is the name under which all calibrations are saved.
+const metaCalibrations = "calibrations"
+
+// saveCalibrations keeps calibrations over a restart, if there is a store.
+func (p *Pipeline) saveCalibrations() error {
+	if p.options.Store == nil {
+		return nil
+	}
+	all := []Calibration{}
+	for _, c := range p.calibrated {
+		all = append(all, *c)
+	}
+	value, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
+	defer cancel()
+	err = p.options.Store.Save(ctx, store.Batch{Put: []store.Entry{{Table: store.Meta, Name: metaCalibrations, Time: time.Now(), Count: int64(len(all)), Value: value}}})
+	if err != nil {
+		return fmt.Errorf("in force, but not over a restart: %w", err)
+	}
+	return nil
+}
+
+// loadCalibrations takes up what was saved.
+func (p *Pipeline) loadCalibrations() error {
+	if p.options.Store == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
+	defer cancel()
+	found, err := p.options.Store.Load(ctx, store.Filter{Table: store.Meta, Name: metaCalibrations})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	var all []Calibration
+	if err := json.Unmarshal(found[0].Value, &all); err != nil {
+		return fmt.Errorf("read the calibrations that were saved: %w", err)
+	}
+	for i := range all {
+		p.calibrated[label{all[i].Route, all[i].Rule, all[i].Mirror}] = &all[i]
+	}
+	return nil
+}

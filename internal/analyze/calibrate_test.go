@@ -8,18 +8,20 @@ import (
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/store"
+	kept "github.com/understudy-proxy/understudy/internal/store/memory"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // calibrated is a pipeline that has seen so many pairs in which the shadow took
 // twice as long as the primary and a millisecond.
-func calibrated(t *testing.T, pairs int) *Pipeline {
+func calibrated(t *testing.T, pairs int, disk store.Store) *Pipeline {
 	t.Helper()
 	cfg, err := config.Quick(config.QuickOptions{Listen: "127.0.0.1:0", Primary: "127.0.0.1:1", Shadow: "127.0.0.1:2"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(cfg, Options{Offline: true})
+	p, err := New(cfg, Options{Offline: true, Store: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +59,7 @@ func observe(t *testing.T, p *Pipeline, pairs int) {
 
 func TestACalibrationIsWhatVerdictsAllowForFromThenOn(t *testing.T) {
 	t.Parallel()
-	p := calibrated(t, 400)
+	p := calibrated(t, 400, nil)
 	measured, err := p.Calibrate("shadow")
 	if err != nil || len(measured) != 1 {
 		t.Fatalf("%+v, %v", measured, err)
@@ -87,7 +89,7 @@ func TestACalibrationIsWhatVerdictsAllowForFromThenOn(t *testing.T) {
 
 func TestACalibrationOutlivesAnotherConfigurationOfTheMirror(t *testing.T) {
 	t.Parallel()
-	p := calibrated(t, 400)
+	p := calibrated(t, 400, nil)
 	if _, err := p.Calibrate(""); err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +105,37 @@ func TestACalibrationOutlivesAnotherConfigurationOfTheMirror(t *testing.T) {
 	}
 }
 
+func TestACalibrationOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	disk := kept.New()
+	before := calibrated(t, 400, disk)
+	measured, err := before.Calibrate("shadow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	observe(t, before, 20)
+	if err := before.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after := calibrated(t, 5, disk)
+	r := after.Report().Mirrors[0]
+	if r.Calibration == nil || r.Calibration.Offsets != measured[0].Offsets || r.Pairs != 25 {
+		t.Errorf("after the restart: %d pairs, %+v", r.Pairs, r.Calibration)
+	}
+	if err := after.Uncalibrate("shadow"); err != nil {
+		t.Fatal(err)
+	}
+	if err := after.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := calibrated(t, 5, disk).Report().Mirrors[0]; r.Calibration != nil || r.Pairs != 5 {
+		t.Errorf("after it was forgotten: %d pairs, %+v", r.Pairs, r.Calibration)
+	}
+}
+
 func TestWhatCannotBeCalibratedChangesNothing(t *testing.T) {
 	t.Parallel()
-	p := calibrated(t, 299)
+	p := calibrated(t, 299, nil)
 	if _, err := p.Calibrate("shadow"); !errors.Is(err, ErrTooFew) {
 		t.Errorf("too few: %v", err)
 	}

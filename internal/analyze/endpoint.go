@@ -26,11 +26,12 @@ type endpoint struct {
 	index   map[spot]*place
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
+	minutes []minute
 	changed bool // since it was saved
 }
 
 func newEndpoint(name string, p judge.Params) *endpoint {
-	e := &endpoint{Name: name, Classes: map[compare.Class]int64{}, Tally: judge.NewTally(name, p), Traits: newFrequent(mostTraits)}
+	e := &endpoint{Name: name, Classes: map[compare.Class]int64{}, Tally: judge.NewTally(name, p), Traits: newFrequent()}
 	e.reindex()
 	return e
 }
@@ -43,7 +44,7 @@ func (e *endpoint) reindex() {
 		e.demote(p)
 	}
 	if e.Traits == nil {
-		e.Traits = newFrequent(mostTraits)
+		e.Traits = newFrequent()
 	}
 }
 
@@ -282,5 +283,6 @@ func (e *endpoint) plain(traits []string) {
 // count adds a pair that has been decided about.
 func (e *endpoint) count(class compare.Class) {
 	e.Classes[class]++
+	e.roll(class, time.Now())
 	e.changed = true
 }

@@ -30,8 +30,11 @@ type mirror struct {
 	primary  string // name of the backend whose answers the shadow's were compared with last
 	comparer *compare.Comparer
 	random   *rand.Rand
-	asker    *asker // nil = the shadow is not asked again
-	print    string // of the settings that what was learned belongs to
+	asker    *asker   // nil = the shadow is not asked again
+	print    string   // of the settings that what was learned belongs to
+	changed  bool     // since it was saved
+	wipe     bool     // what was saved is of no use any more
+	merged   []string // endpoints that were saved and are no more
 
 	calibration *Calibration // nil = none
 
@@ -44,13 +47,13 @@ type mirror struct {
 	clusters   *clusters
 }
 
-func newMirror(l label, w way, print string) (*mirror, error) {
+func newMirror(l label, w way) (*mirror, error) {
 	rules, err := compare.Compile(&w.mirror.Compare)
 	if err != nil {
 		return nil, err
 	}
-	m := &mirror{label: l, way: w, params: judge.ParamsOf(w.mirror.Compare.Judge), comparer: compare.New(rules), print: print}
-	return m, m.forget()
+	m := &mirror{label: l, way: w, params: judge.ParamsOf(w.mirror.Compare.Judge), comparer: compare.New(rules)}
+	return m, m.allowFor(nil)
 }
 
 // forget makes a beginner of m.
@@ -101,6 +104,7 @@ func (m *mirror) merge(from, to string) {
 		return
 	}
 	delete(m.endpoints, from)
+	m.merged = append(m.merged, from)
 	e := m.endpoints[to]
 	if e == nil {
 		e = newEndpoint(to, m.params)
@@ -114,7 +118,7 @@ func (m *mirror) merge(from, to string) {
 // look compares one copy's answer with the primary's. raw is the request as it
 // came, nil if it must not be sent again.
 func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Message) {
-	m.primary = x.Primary.Backend
+	m.primary, m.changed = x.Primary.Backend, true
 	e := m.endpoint(x)
 	control := raw != nil && m.asker != nil && m.draw(e)
 	r := m.comparer.Compare(x, &x.Primary, c, compare.Options{Endpoint: e.Name, Demoted: e.demotes})

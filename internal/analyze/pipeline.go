@@ -13,12 +13,16 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/judge"
+	"github.com/understudy-proxy/understudy/internal/redact"
+	"github.com/understudy-proxy/understudy/internal/store"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // Options are what a pipeline is given besides the configuration.
 type Options struct {
 	Log     *slog.Logger   // nil = nothing is logged
+	Store   store.Store    // keeps what was learned, over restarts; nil = nothing does. It is the caller's to close, after the pipeline
 	Takers  []traffic.Sink // get every exchange, redacted, before its memory is given back: they have copied what they need when Offer returns
 	Offline bool           // the shadow is not asked again
 	Asker   Asker          // who asks it; nil = by HTTP
@@ -52,15 +56,14 @@ type Pipeline struct {
 
 	mu       sync.Mutex // guards what follows, and all that is learned
 	cfg      *config.Config
-	redactor redactor
+	redactor *redact.Redactor
+	unsaved  bool      // the last attempt to save has failed
+	pruned   time.Time // when old rollups were last deleted
 	mirrors  map[label]*mirror
 	// calibrated are those that were, also while no configuration has them.
-	calibrated map[label]Calibration
+	calibrated map[label]*Calibration
 	raw        traffic.Message // of the request that is looked at, before it was redacted
 }
-
-// redactor replaces what is secret in an exchange.
-type redactor interface{ Exchange(x *traffic.Exchange) }
 
 // item is what waits in the queue: an exchange, or somebody who wants to know that
 // all before was looked at.
@@ -80,7 +83,7 @@ func New(cfg *config.Config, o Options) (*Pipeline, error) {
 	}
 	p := &Pipeline{
 		options: o, queue: make(chan item, length), closing: make(chan struct{}), stopped: make(chan struct{}), mirrors: make(map[label]*mirror),
-		calibrated: make(map[label]Calibration),
+		calibrated: make(map[label]*Calibration),
 	}
 	p.ending, p.end = context.WithCancel(context.Background())
 	if !o.Offline {
@@ -90,7 +93,11 @@ func New(cfg *config.Config, o Options) (*Pipeline, error) {
 		}
 		p.asker = newAsker(o.Asker)
 	}
-	if err := p.Apply(cfg); err != nil {
+	err := p.loadCalibrations()
+	if err == nil {
+		err = p.Apply(cfg)
+	}
+	if err != nil {
 		p.end()
 		return nil, err
 	}
@@ -123,7 +130,7 @@ func (p *Pipeline) Offer(x *traffic.Exchange) bool {
 func (p *Pipeline) Apply(cfg *config.Config) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	redactor, err := newRedactor(cfg.Redact)
+	redactor, err := redact.New(cfg.Redact)
 	if err != nil {
 		return fmt.Errorf("redact: %w", err)
 	}
@@ -154,7 +161,10 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 		if !ok {
 			continue
 		}
-		m, err := newMirror(l, w, fingerprint(w))
+		m, err := newMirror(l, w)
+		if err == nil {
+			err = m.allowFor(p.calibrated[l])
+		}
 		if err != nil {
 			return fmt.Errorf("route %s, rule %d, mirror %s: %w", r.Name, rule, def.Name, err)
 		}
@@ -162,23 +172,32 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 		if old := p.mirrors[l]; old != nil && old.print == m.print {
 			old.way, old.comparer = m.way, m.comparer
 			m = old
-		} else if c, ok := p.calibrated[l]; ok {
-			if err := m.allowFor(&c); err != nil {
-				return err
-			}
+		} else if err := p.resume(m); err != nil {
+			return err
 		}
 		next[l] = m
 	}
 	return nil
 }
 
-// fingerprint says what the learned belongs to: the shadow's endpoints and how it
-// is compared.
-func fingerprint(w way) string {
+// resume takes up what was saved of a new mirror.
+func (p *Pipeline) resume(m *mirror) error {
+	if p.options.Store == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
+	defer cancel()
+	return m.load(ctx, p.options.Store)
+}
+
+// fingerprint says what the learned belongs to: the shadow's endpoints, how it is
+// compared and what is allowed for.
+func fingerprint(w way, o judge.Offsets) string {
 	text, err := json.Marshal(struct {
 		Endpoints []string
 		Compare   config.Compare
-	}{w.backend.Endpoints, w.mirror.Compare})
+		Offsets   judge.Offsets
+	}{w.backend.Endpoints, w.mirror.Compare, o})
 	if err != nil {
 		return err.Error() // there is nothing in it that cannot be written
 	}
@@ -195,6 +214,7 @@ func (p *Pipeline) Reset(name string) error {
 			if err := m.forget(); err != nil {
 				return err
 			}
+			m.wipe, m.changed = true, true
 		}
 	}
 	return nil
@@ -240,10 +260,3 @@ func (p *Pipeline) Close(ctx context.Context) error {
 
 // redactedMark is in every token that redaction puts in a secret's place.
 const redactedMark = "redacted"
-
-func newRedactor(config.Redact) (redactor, error) { return nothing{}, nil }
-
-type nothing struct{}
-
-// Exchange implements redactor.
-func (nothing) Exchange(*traffic.Exchange) {}

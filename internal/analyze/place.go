@@ -51,7 +51,8 @@ type place struct {
 	Drifts int64  `json:"drifts,omitempty"` // pairs that agreed here when the shadow was asked once more
 	Values values `json:"values"`
 
-	asking int // questions about it that are on their way
+	asking int   // questions about it that are on their way
+	saved  int64 // its sum when it was saved last
 }
 
 // structural says that the place is about what there is, not about values: it is
@@ -139,7 +140,7 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 	switch {
 	case v.Seen >= 3 && v.Now == v.Seen:
 		return noise, "class now"
-	case v.Seen >= 4 && v.Class == classPlace && v.Same == v.Seen && p.share(e) >= noisyShare:
+	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
 	case v.consistent() && p.share(e) >= 0.5:
 		return renamed, "renamed consistently"

@@ -12,7 +12,7 @@ import (
 // values is what has been seen of the values at a place while it was learned.
 type values struct {
 	Seen    int64  `json:"seen,omitempty"`    // pairs of values
-	Class   string `json:"class,omitempty"`   // that the first pair had on both sides, empty if none
+	Class   string `json:"class,omitempty"`   // that one of the first pairs had on both sides, empty if none
 	Same    int64  `json:"same,omitempty"`    // pairs with that class on both sides
 	Now     int64  `json:"now,omitempty"`     // pairs of times near the exchange's own
 	Again   int64  `json:"again,omitempty"`   // values that had been seen shortly before, on their side
@@ -68,7 +68,7 @@ const near = 10 * time.Minute
 func (v *values) add(d *compare.Difference, at time.Time) {
 	v.Seen++
 	p, s := sortOf(d.Primary.Class), sortOf(d.Shadow.Class)
-	if v.Seen == 1 && p == s {
+	if v.Class == "" && v.Seen <= 4 && p == s {
 		v.Class = p
 	}
 	if p == v.Class && s == v.Class && v.Class != "" {
@@ -124,10 +124,12 @@ func (s *side) remember(v *compare.Value) bool {
 	return false
 }
 
-// volatile says that all values are of one class whose values are made anew.
-func (v *values) volatile() bool {
-	return v.Class != "" && v.Class != classPlace && v.Same == v.Seen
-}
+// volatile says that values are of one class whose values are made anew.
+func (v *values) volatile() bool { return v.Class != "" && v.Class != classPlace && v.uniform() }
+
+// uniform says that values are of one class, all but those that chance has made
+// look like another: of digits only, say.
+func (v *values) uniform() bool { return 10*v.Same >= 9*v.Seen }
 
 // fresh says that values have hardly ever come back, in at least so many pairs.
 func (v *values) fresh(pairs int64) bool {
