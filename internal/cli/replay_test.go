@@ -324,3 +324,37 @@ func TestASignalEndsAReplay(t *testing.T) {
 		t.Errorf("summary %+v", said.Replay)
 	}
 }
+
+func TestReplayFindsWhatHasChanged(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, gets(20, 20)...)
+	same, _ := shop(t, nil)
+	if said := replayJSON(t, ExitTooFew, folder, "--target", same, "--speed", "max"); said.Report.Verdict != "RUNNING" || len(said.Report.Mirrors[0].Clusters) != 0 {
+		t.Errorf("of the same version: %s, %+v", said.Report.Verdict, said.Report.Mirrors[0].Clusters)
+	}
+	lenient := filepath.Join(t.TempDir(), "understudy.yaml")
+	replace(t, lenient, `listeners: [{name: web, address: "127.0.0.1:8080", protocol: HTTP}]
+routes:
+  - name: shop
+    rules:
+      - backends: [{name: v1}]
+        mirrors: [{backend: v2, compare: {judge: {excess: 5, errors: 5}}}]
+backends:
+  - {name: v1, endpoints: ["127.0.0.1:9000"]}
+  - {name: v2, endpoints: ["127.0.0.1:9001"]}
+`)
+	if said := replayJSON(t, ExitSuccess, folder, "--target", same, "--speed", "max", "-c", lenient); said.Report.Verdict != "PASS" {
+		t.Errorf("if less is asked: %s %v", said.Report.Verdict, said.Report.Mirrors[0].Reasons)
+	}
+	changed, _ := shop(t, func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"product":{"id":%q,"price":"10.50","tags":["a","b"]}}`, r.URL.Path)
+		return true
+	})
+	said := replayJSON(t, ExitNo, folder, "--target", changed, "--speed", "max")
+	m := said.Report.Mirrors[0]
+	if said.Report.Verdict != "FAIL" || m.Primary != "recorded" || m.Shadow != "target" || len(m.Clusters) != 1 || m.Clusters[0].Differences[0].Path != "body.product.price" {
+		t.Errorf("of another version: %s, %+v", said.Report.Verdict, m)
+	}
+}
