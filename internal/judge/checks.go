@@ -17,7 +17,7 @@ func (t *Tally) Checks(p Params) []Check {
 // alone is the verdict of a check that is the only one.
 func alone(c Check, p Params) Verdict {
 	switch {
-	case cleared(c, p):
+	case cleared(c):
 		return Pass
 	case against(c, p):
 		return Fail
@@ -28,12 +28,9 @@ func alone(c Check, p Params) Verdict {
 }
 
 // cleared says whether a check rules out an effect as large as its limit. Of
-// latencies that is what the signs say, turned round.
-func cleared(c Check, p Params) bool {
-	if c.Metric == Latency {
-		return evidence(c.Better, c.Worse, 0.5, flat) >= logInverse(p.Alpha)
-	}
-	return c.Pairs > 0 && c.High < c.Limit
+// latencies [Tally.latency] has said so.
+func cleared(c Check) bool {
+	return c.Verdict == Pass || c.Metric != Latency && c.Pairs > 0 && c.High < c.Limit
 }
 
 // against says whether a check by itself speaks against the shadow: the evidence
@@ -52,6 +49,7 @@ func (t *Tally) errors(p Params) Check {
 
 func (t *Tally) tail(p Params) Check {
 	c := discordant(t.Tail, p)
+	c.Lasting = log10(t.Tail.steady())
 	c.Metric, c.Limit = Tail, p.Tail
 	return c
 }
@@ -129,16 +127,28 @@ const mostRatio = 1000
 // Effect and its limits are ratios for people. What decides are signs: whether an
 // answer took longer than the limit, which has its slack.
 func (t *Tally) latency(p Params) Check {
-	total, rest := t.Latency.Total, t.Latency.lasting()
+	total := t.Latency.Total
 	c := Check{
 		Metric: Latency, Limit: 1 + t.Slower,
 		Pairs: total.Pairs, Worse: total.Worse, Better: total.Better,
 		Evidence: log10(evidence(total.Worse, total.Better, 0.5, flat)),
-		Lasting:  log10(evidence(rest.Worse, rest.Better, 0.5, flat)),
+		Lasting:  log10(t.Latency.steady()),
 		Effect:   t.Ratio.Quantile(0.5),
 	}
 	c.Low, c.High = t.Ratio.medianBetween(p.Alpha, mostRatio)
+	spread := t.Latency.spread()
+	if evidence(float64(total.Better)/spread, float64(total.Worse)/spread, 0.5, flat) >= logInverse(p.Alpha) {
+		c.Verdict = Pass // the signs, turned round
+	}
 	return c
+}
+
+// steady is the evidence of signs that come in runs, as those of latencies do:
+// without the two worst blocks, and as if there were as many pairs as their
+// spread leaves.
+func (s strand) steady() float64 {
+	rest, spread := s.lasting(), s.spread()
+	return evidence(float64(rest.Worse)/spread, float64(rest.Better)/spread, 0.5, flat)
 }
 
 // share is count of n, 0 of none.

@@ -245,6 +245,33 @@ func TestLasting(t *testing.T) {
 	}
 }
 
+// Blocks of ten signs, of which half are all worse and half all better, vary ten
+// times as much as signs that have nothing to do with each other.
+func TestSpread(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		blocks []count
+		want   float64
+	}{
+		{"too few", []count{{10, 5, 5}, {10, 5, 5}, {10, 5, 5}, {10, 5, 5}}, math.Inf(1)},
+		{"alike", []count{{10, 5, 5}, {10, 5, 5}, {10, 5, 5}, {10, 5, 5}, {10, 5, 5}}, 1},
+		{"runs", []count{{10, 10, 0}, {10, 0, 10}, {10, 10, 0}, {10, 0, 10}, {10, 10, 0}, {10, 0, 10}}, 10},
+		{"all worse", []count{{10, 10, 0}, {10, 10, 0}, {10, 10, 0}, {10, 10, 0}, {10, 10, 0}}, 1},
+		{"worse, always as much", []count{{10, 7, 3}, {20, 14, 6}, {10, 7, 3}, {20, 14, 6}, {10, 7, 3}}, 1},
+		{"no pairs", []count{{}, {}, {}, {}, {}}, math.Inf(1)},
+	} {
+		var s strand
+		for _, block := range test.blocks {
+			s.Total.plus(block)
+			s.Block = block
+			s.end()
+		}
+		if got := s.spread(); math.Abs(got-test.want) > 1e-9 || math.IsInf(got, 1) != math.IsInf(test.want, 1) {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
 func TestObserveAllocatesNothing(t *testing.T) {
 	tally := filled(1, 5000)
 	pair := Pair{Mismatch: true, Primary: 10 * time.Millisecond, Shadow: 11 * time.Millisecond, Time: began.Add(time.Hour)}
