@@ -244,7 +244,7 @@ func length() int {
 func TestSimulationOfPeeking(t *testing.T) {
 	p := simulated()
 	metrics := []Metric{Errors, Mismatch, Latency, Tail}
-	at := p.Floor + p.Excess
+	at := p.Noise + p.Excess
 	var anytime, peeking [4]found
 	for i := range metrics {
 		anytime[i].runs, peeking[i].runs = *simulate, *simulate

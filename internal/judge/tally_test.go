@@ -16,13 +16,13 @@ var began = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
 func TestParamsOf(t *testing.T) {
 	got := ParamsOf(config.Judge{})
-	want := Params{Alpha: 0.05, Excess: 0.001, Errors: 0.001, Latency: 0.05, Tail: 0.005, Pairs: 300, Floor: 0.002, Slack: 200 * time.Microsecond}
+	want := Params{Alpha: 0.05, Excess: 0.001, Errors: 0.001, Latency: 0.05, Tail: 0.005, Pairs: 300, Noise: 0.002, Slack: 200 * time.Microsecond}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	half, none := 0.5, 0.0
 	got = ParamsOf(config.Judge{Alpha: 0.01, Excess: &half, Errors: &none, Latency: &half, Pairs: 7})
-	want = Params{Alpha: 0.01, Excess: 0.005, Errors: 0, Latency: 0.005, Tail: 0.005, Pairs: 7, Floor: 0.002, Slack: 200 * time.Microsecond}
+	want = Params{Alpha: 0.01, Excess: 0.005, Errors: 0, Latency: 0.005, Tail: 0.005, Pairs: 7, Noise: 0.002, Slack: 200 * time.Microsecond}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
