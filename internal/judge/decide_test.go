@@ -186,8 +186,8 @@ func TestEndpointsHoldAPassUp(t *testing.T) {
 	}
 }
 
-// What is known of the floor decides what mismatches say.
-func TestFloorOfMismatches(t *testing.T) {
+// What is known of the noise decides what mismatches say.
+func TestNoiseOfMismatches(t *testing.T) {
 	p := ParamsOf(config.Judge{})
 	mismatches := func(control func(*Tally), p Params) Check {
 		tally := NewTally("GET /", p)
@@ -224,7 +224,7 @@ func TestFloorOfMismatches(t *testing.T) {
 	}
 }
 
-// With a control of every pair, what differs by itself needs no floor.
+// With a control of every pair, what differs by itself needs no assumption.
 func TestControls(t *testing.T) {
 	p := ParamsOf(config.Judge{})
 	for _, test := range []struct {

@@ -244,7 +244,7 @@ func length() int {
 func TestSimulationOfPeeking(t *testing.T) {
 	p := simulated()
 	metrics := []Metric{Errors, Mismatch, Latency, Tail}
-	at := p.Floor + p.Excess
+	at := p.Noise + p.Excess
 	var anytime, peeking [4]found
 	for i := range metrics {
 		anytime[i].runs, peeking[i].runs = *simulate, *simulate
@@ -317,7 +317,7 @@ func TestSimulationOfFalsePasses(t *testing.T) {
 		"mismatch": func(pair *Pair, random *rand.Rand) { pair.Mismatch = random.Float64() < 0.01 },
 		"latency":  func(pair *Pair, _ *rand.Rand) { pair.Shadow = pair.Shadow * 105 / 100 },
 	} {
-		w := world{length(), func(_, _ int, random *rand.Rand) Pair {
+		w := world{max(length(), 3000), func(_, _ int, random *rand.Rand) Pair {
 			pair := fine(random)
 			spoil(&pair, random)
 			return pair
@@ -394,6 +394,45 @@ func TestSimulationOfIncidents(t *testing.T) {
 		t.Logf("incidents of %2.0f %% of the time: FAIL in %.3f of runs, without the rule in %.3f", 100*test.part, f.share(), without.share())
 		if f.share() < test.least || f.share() > test.most || without.share() < 0.9 {
 			t.Errorf("FAIL in %.3f of runs, without the rule in %.3f", f.share(), without.share())
+		}
+	}
+}
+
+// Latencies that come in runs: which side is faster changes every so many pairs, on
+// average, and neither is in the long run. Without looking at blocks, most would FAIL.
+func TestSimulationOfRuns(t *testing.T) {
+	const pairs, every = 10_000, 50
+	for _, test := range []struct{ dwell, share, most, without float64 }{{10, 0.9, 0.2, 0.05}, {50, 0.65, 0.25, 0.1}, {50, 0.9, 0.35, 0.4}} {
+		alone := found{runs: *simulate}
+		f := run(func(random *rand.Rand) int {
+			var s strand
+			var b blocks
+			share, first, last := test.share, 0, 0
+			for n := 1; n <= pairs; n++ {
+				if random.Float64() < 1/test.dwell {
+					share = 1 - share
+				}
+				worse := random.Float64() < share
+				over := b.over(began.Add(time.Duration(n) * 20 * time.Millisecond))
+				s.add(worse, !worse)
+				if over {
+					s.end()
+				}
+				if n >= 300 && n%every == 0 && evidence(s.Total.Worse, s.Total.Better, 0.5, flat) >= logInverse(0.05) {
+					first = n
+					if last == 0 && s.steady() >= logInverse(0.05) {
+						last = n
+					}
+				}
+			}
+			if first > 0 {
+				alone.after = append(alone.after, first)
+			}
+			return last
+		})
+		t.Logf("runs of %3.0f, %2.0f to %2.0f: FAIL in %.3f of runs, without blocks in %.3f", test.dwell, 100*test.share, 100-100*test.share, f.share(), alone.share())
+		if f.share() > test.most || alone.share() < test.without {
+			t.Errorf("FAIL in %.3f of runs, without blocks in %.3f", f.share(), alone.share())
 		}
 	}
 }

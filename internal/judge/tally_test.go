@@ -16,13 +16,13 @@ var began = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
 func TestParamsOf(t *testing.T) {
 	got := ParamsOf(config.Judge{})
-	want := Params{Alpha: 0.05, Excess: 0.001, Errors: 0.001, Latency: 0.05, Tail: 0.005, Pairs: 300, Floor: 0.002, Slack: 200 * time.Microsecond}
+	want := Params{Alpha: 0.05, Excess: 0.001, Errors: 0.001, Latency: 0.05, Tail: 0.005, Pairs: 300, Noise: 0.002, Slack: 200 * time.Microsecond}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	half, none := 0.5, 0.0
 	got = ParamsOf(config.Judge{Alpha: 0.01, Excess: &half, Errors: &none, Latency: &half, Pairs: 7})
-	want = Params{Alpha: 0.01, Excess: 0.005, Errors: 0, Latency: 0.005, Tail: 0.005, Pairs: 7, Floor: 0.002, Slack: 200 * time.Microsecond}
+	want = Params{Alpha: 0.01, Excess: 0.005, Errors: 0, Latency: 0.005, Tail: 0.005, Pairs: 7, Noise: 0.002, Slack: 200 * time.Microsecond}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -242,6 +242,33 @@ func TestLasting(t *testing.T) {
 	s.Block.Worse, s.Total.Worse = 9, s.Total.Worse+6
 	if got, want := s.lasting(), (count{40, 8, 2}); got != want {
 		t.Errorf("with a bad block that goes on: %+v, want %+v", got, want)
+	}
+}
+
+// Blocks of ten signs, of which half are all worse and half all better, vary ten
+// times as much as signs that have nothing to do with each other.
+func TestSpread(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		blocks []count
+		want   float64
+	}{
+		{"too few", []count{{10, 5, 5}, {10, 5, 5}, {10, 5, 5}, {10, 5, 5}}, math.Inf(1)},
+		{"alike", []count{{10, 5, 5}, {10, 5, 5}, {10, 5, 5}, {10, 5, 5}, {10, 5, 5}}, 1},
+		{"runs", []count{{10, 10, 0}, {10, 0, 10}, {10, 10, 0}, {10, 0, 10}, {10, 10, 0}, {10, 0, 10}}, 10},
+		{"all worse", []count{{10, 10, 0}, {10, 10, 0}, {10, 10, 0}, {10, 10, 0}, {10, 10, 0}}, 1},
+		{"worse, always as much", []count{{10, 7, 3}, {20, 14, 6}, {10, 7, 3}, {20, 14, 6}, {10, 7, 3}}, 1},
+		{"no pairs", []count{{}, {}, {}, {}, {}}, math.Inf(1)},
+	} {
+		var s strand
+		for _, block := range test.blocks {
+			s.Total.plus(block)
+			s.Block = block
+			s.end()
+		}
+		if got := s.spread(); math.Abs(got-test.want) > 1e-9 || math.IsInf(got, 1) != math.IsInf(test.want, 1) {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
 	}
 }
 
