@@ -18,9 +18,8 @@ const (
 // and after it.
 type stretch struct {
 	a, b         []node
-	from         int  // index of the first ones
-	group        bool // the array is grouped
-	several      bool // it has more than one element
+	from         int // index of the first ones
+	indices      indexed
 	held         bool // what follows is the same
 	openA, openB bool // the array was cut
 }
@@ -28,9 +27,8 @@ type stretch struct {
 // elements compares two arrays, which differ: by what identifies their elements
 // if there is such a thing, else by what they have in common in the same order.
 func (c *Comparer) elements(a, b *node) {
-	s := stretch{a: c.a.children(a), b: c.b.children(b), group: a.is&grouped != 0}
+	s := stretch{a: c.a.children(a), b: c.b.children(b), indices: a.indexed(b.count)}
 	s.openA, s.openB = a.is&cut != 0, b.is&cut != 0
-	s.several = len(s.a) > 1 || len(s.b) > 1
 	for len(s.a) > 0 && len(s.b) > 0 && s.a[0].hash == s.b[0].hash {
 		s.a, s.b, s.from = s.a[1:], s.b[1:], s.from+1
 	}
@@ -77,14 +75,14 @@ func (c *Comparer) pair(s *stretch, i, j int) {
 	if a.hash == b.hash && a.form == b.form {
 		return
 	}
-	c.at.element(s.from+i, s.group, s.several)
+	c.at.element(s.from+i, s.indices)
 	c.walk(a, b)
 	c.at.leave()
 }
 
 // alone reports an element that only one side has.
 func (c *Comparer) alone(s *stretch, k Kind, i int, a, b *node) {
-	c.at.element(s.from+i, s.group, s.several)
+	c.at.element(s.from+i, s.indices)
 	c.report(k, a, b)
 	c.at.leave()
 }

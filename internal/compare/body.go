@@ -30,6 +30,7 @@ func (c *Comparer) answers(x *traffic.Exchange, primary, shadow *traffic.Outcome
 			t.named(t.keepString("body"), at)
 		}
 		t.end(begun, object, fields)
+		t.close()
 	}
 }
 
@@ -44,7 +45,7 @@ func (c *Comparer) body(t *tree, x *traffic.Exchange, m *traffic.Message) {
 		t.scalar(opaque, t.keep(m.Body))
 		return
 	case b.Kind == content.JSON:
-		ok = t.addJSON(s, b.Cut)
+		ok = t.addJSONLike(s, b.Cut, &c.a, c.twin(t))
 	case b.Kind == content.NDJSON:
 		ok = t.addNDJSON(s, b.Cut)
 	case b.Kind == content.SSE:
@@ -74,6 +75,14 @@ func (c *Comparer) body(t *tree, x *traffic.Exchange, m *traffic.Message) {
 	default:
 		t.addText(s, b.Cut)
 	}
+}
+
+// twin returns the primary's body, which the shadow's is probably like.
+func (c *Comparer) twin(t *tree) *node {
+	if t == &c.a {
+		return nil
+	}
+	return c.a.memberOf(c.a.root(), "body")
 }
 
 // slack is the part of a body's length by which noise may change it: more is a

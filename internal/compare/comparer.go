@@ -158,7 +158,7 @@ func (c *Comparer) members(a, b *node) {
 	if i < len(as) || i < len(bs) {
 		c.sorted(a, b, i, data)
 	}
-	if a.text != (span{}) && c.found.structural == before && !bytes.Equal(c.a.in(a.text), c.b.in(b.text)) {
+	if (a.is|b.is)&ordered != 0 && c.found.structural == before && !bytes.Equal(c.a.in(a.text), c.b.in(b.text)) {
 		c.report(Order, a, b) // of elements of XML
 	}
 }
@@ -220,7 +220,7 @@ func (c *Comparer) lone(k Kind, a, b *node, data bool) {
 		c.report(k, a, b)
 		return
 	}
-	s := stretch{group: true, several: n.count > 1}
+	s := stretch{indices: n.indexed(0)}
 	for i := range t.children(n) {
 		child := &t.nodes[int(n.first)+i]
 		if a != nil {

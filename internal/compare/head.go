@@ -2,9 +2,9 @@ package compare
 
 import (
 	"bytes"
-	"iter"
 	"slices"
 	"strconv"
+	"unicode"
 
 	"github.com/understudy-proxy/understudy/internal/content"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -48,8 +48,15 @@ func (c *Comparer) answer(t *tree, x *traffic.Exchange, o *traffic.Outcome, stat
 	t.scalar(number, status)
 	t.named(t.keepString("status"), at)
 
-	c.head = collect(c.head[:0], t, content.Fields(o.Answer.Head))
-	c.trailer = collect(c.trailer[:0], t, content.Lines(o.Answer.Trailer))
+	c.head, c.trailer = c.head[:0], c.trailer[:0]
+	for name, value := range content.Fields(o.Answer.Head) {
+		c.head = append(c.head, t.keepField(name, value))
+	}
+	for name, value := range content.Lines(o.Answer.Trailer) {
+		c.trailer = append(c.trailer, t.keepField(name, value))
+	}
+	t.sortFields(c.head)
+	t.sortFields(c.trailer)
 	at = t.begin()
 	if !statusOnly {
 		c.header(t, c.head, x.Method)
@@ -81,15 +88,16 @@ func (t *tree) member(name, value string) {
 	t.named(n, at)
 }
 
-// collect keeps fields in a tree, sorted by name.
-func collect(dst []field, t *tree, all iter.Seq2[[]byte, []byte]) []field {
-	for name, value := range all {
-		f := field{t.keep(name), t.keep(value)}
-		lower(t.in(f.name))
-		dst = append(dst, f)
-	}
-	slices.SortStableFunc(dst, func(a, b field) int { return bytes.Compare(t.in(a.name), t.in(b.name)) })
-	return dst
+// keepField keeps a field in a tree.
+func (t *tree) keepField(name, value []byte) field {
+	f := field{t.keep(name), t.keep(value)}
+	lower(t.in(f.name))
+	return f
+}
+
+// sortFields sorts fields by name; those of one name stay in order.
+func (t *tree) sortFields(all []field) {
+	slices.SortStableFunc(all, func(a, b field) int { return bytes.Compare(t.in(a.name), t.in(b.name)) })
 }
 
 func lower(b []byte) {
@@ -161,6 +169,9 @@ func listed(list, name []byte) bool {
 // mediaType is a Content-Type without what does not matter: case and spaces, and
 // the boundary of parts, which is drawn anew.
 func mediaType(v []byte) []byte {
+	if bytes.IndexByte(v, ';') < 0 && !bytes.ContainsFunc(v, unicode.IsUpper) {
+		return v
+	}
 	v = bytes.ToLower(v)
 	var kept [][]byte
 	for part := range bytes.SplitSeq(v, []byte{';'}) {

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf16"
@@ -28,14 +29,24 @@ type json struct {
 	base   uint32 // where input begins there
 	at     int
 	prefix bool // the input was cut: its end is no error
+	other  *tree
 }
 
 // addJSON adds the document in s as one value. It returns false, and has added
 // nothing, if it is none.
-func (t *tree) addJSON(s span, prefix bool) bool {
+func (t *tree) addJSON(s span, prefix bool) bool { return t.addJSONLike(s, prefix, nil, nil) }
+
+// addJSONLike is addJSON for a document that is much like the value like of
+// another tree: what is the same there, byte by byte, is not read again. Nil is
+// like nothing.
+func (t *tree) addJSONLike(s span, prefix bool, other *tree, like *node) bool {
 	begun := len(t.open)
-	p := json{tree: t, input: t.in(s), base: s.at, prefix: prefix}
-	how := p.value(0)
+	p := json{tree: t, input: t.in(s), base: s.at, prefix: prefix, other: other}
+	var likes twins
+	if like != nil {
+		likes.nodes = []node{*like}
+	}
+	how := p.value(0, &likes, 0)
 	if how == done {
 		p.space()
 		if p.at < len(p.input) {
@@ -47,6 +58,104 @@ func (t *tree) addJSON(s span, prefix bool) bool {
 		return false
 	}
 	return true
+}
+
+// twins are the children of a container of another tree that may be the same as
+// those of the one that is being read.
+type twins struct {
+	nodes []node
+	shift int // how many more of them there were so far
+}
+
+// at returns the twin of child i; nil if there is none.
+func (w *twins) at(i int) *node {
+	if i += w.shift; i < 0 || i >= len(w.nodes) {
+		return nil
+	}
+	return &w.nodes[i]
+}
+
+// again adds the container that begins here without reading it, if child i or one
+// beside it is the same.
+func (p *json) again(w *twins, i int) bool {
+	for _, by := range [...]int{0, -1, 1} {
+		w.shift += by
+		if n := w.at(i); n != nil && p.repeats(n) {
+			return true
+		}
+		w.shift -= by
+	}
+	return false
+}
+
+// repeats adds a copy of n of the other tree, if its bytes are the next ones.
+func (p *json) repeats(n *node) bool {
+	if n.text.size == 0 || n.is&(cut|ordered) != 0 || n.form != object && n.form != array {
+		return false
+	}
+	if !bytes.HasPrefix(p.input[p.at:], p.other.in(n.text)) {
+		return false
+	}
+	from := p.other.under(n)
+	size := n.first + n.count - from
+	t := p.tree
+	if len(t.nodes)+len(t.open)+int(size) >= maxNodes {
+		return false
+	}
+	to := uint32(len(t.nodes))
+	t.nodes = append(t.nodes, p.other.nodes[from:from+size]...)
+	m := moved{from: n.text, to: p.base + uint32(p.at), nodes: to - from}
+	for i := range t.nodes[to:] {
+		p.move(&t.nodes[int(to)+i], &m)
+	}
+	root := *n
+	root.name = span{}
+	p.move(&root, &m)
+	t.open = append(t.open, root)
+	p.at += int(n.text.size)
+	return true
+}
+
+// moved says where the bytes and the nodes of a copy are. Offsets wrap around.
+type moved struct {
+	from  span
+	to    uint32
+	nodes uint32
+}
+
+func (p *json) move(n *node, m *moved) {
+	n.text, n.name = p.moveSpan(n.text, m), p.moveSpan(n.name, m)
+	if n.form == object || n.form == array {
+		n.first += m.nodes
+	}
+}
+
+func (p *json) moveSpan(s span, m *moved) span {
+	switch {
+	case s.size == 0:
+		return span{}
+	case s.at-m.from.at < m.from.size:
+		s.at += m.to - m.from.at
+		return s
+	}
+	return p.tree.keep(p.other.in(s)) // of a string with escapes
+}
+
+// under returns where the nodes below n begin: they come before its children.
+func (t *tree) under(n *node) uint32 {
+	for {
+		inner := -1
+		for i := range t.children(n) {
+			if c := &t.nodes[int(n.first)+i]; c.count > 0 {
+				inner = i
+				break
+			}
+		}
+		if inner < 0 {
+			return n.first
+		}
+		n = &t.nodes[int(n.first)+inner]
+	}
 }
 
 func (p *json) space() {
@@ -70,16 +179,18 @@ func (p *json) over() ending {
 
 func (p *json) span(from, to int) span { return span{p.base + uint32(from), uint32(to - from)} }
 
-func (p *json) value(depth int) ending {
+// value reads a value, child i of a container.
+func (p *json) value(depth int, w *twins, i int) ending {
 	p.space()
 	if p.at == len(p.input) {
 		return p.over()
 	}
 	switch c := p.input[p.at]; c {
-	case '{':
-		return p.container(object, depth)
-	case '[':
-		return p.container(array, depth)
+	case '{', '[':
+		if w.nodes != nil && p.again(w, i) {
+			return done
+		}
+		return p.container(c, depth, w.at(i))
 	case '"':
 		s, how := p.string()
 		if how == done {
@@ -128,14 +239,23 @@ func partOfNumber(b []byte) bool {
 	return scanNumber(append(b[:len(b):len(b)], '0')) == len(b)+1
 }
 
-// container reads an object or an array.
-func (p *json) container(f form, depth int) ending {
+// container reads an object or an array. Its twin may be nil.
+func (p *json) container(opening byte, depth int, twin *node) ending {
 	if depth == maxDepth {
 		return bad
 	}
+	from := p.at
 	p.at++
 	begun := p.tree.begin()
-	how := p.inside(f, depth)
+	f := array
+	if opening == '{' {
+		f = object
+	}
+	var w twins
+	if twin != nil && twin.form == f {
+		w.nodes = p.other.children(twin)
+	}
+	how := p.inside(f, depth, &w)
 	if how == bad {
 		return bad
 	}
@@ -144,26 +264,27 @@ func (p *json) container(f form, depth int) ending {
 		is = cut
 	}
 	p.tree.end(begun, f, is)
+	p.tree.open[len(p.tree.open)-1].text = p.span(from, p.at)
 	return how
 }
 
 // inside reads what is between the brackets, and the closing one.
-func (p *json) inside(f form, depth int) ending {
+func (p *json) inside(f form, depth int, w *twins) ending {
 	closing := byte(']')
 	if f == object {
 		closing = '}'
 	}
-	for first := true; ; first = false {
+	for i := 0; ; i++ {
 		p.space()
 		if p.at == len(p.input) {
 			return p.over()
 		}
 		c := p.input[p.at]
-		if c == closing && first {
+		if c == closing && i == 0 {
 			p.at++
 			return done
 		}
-		if !first {
+		if i > 0 {
 			p.at++
 			if c == closing {
 				return done
@@ -174,9 +295,9 @@ func (p *json) inside(f form, depth int) ending {
 		}
 		var how ending
 		if f == object {
-			how = p.member(depth)
+			how = p.member(depth, w, i)
 		} else {
-			how = p.value(depth + 1)
+			how = p.value(depth+1, w, i)
 		}
 		if how != done {
 			return how
@@ -184,7 +305,7 @@ func (p *json) inside(f form, depth int) ending {
 	}
 }
 
-func (p *json) member(depth int) ending {
+func (p *json) member(depth int, w *twins, i int) ending {
 	p.space()
 	if p.at == len(p.input) {
 		return p.over()
@@ -205,7 +326,7 @@ func (p *json) member(depth int) ending {
 	}
 	p.at++
 	before := p.tree.begin()
-	how = p.value(depth + 1)
+	how = p.value(depth+1, w, i)
 	p.tree.named(name, before)
 	return how
 }

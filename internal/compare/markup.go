@@ -79,6 +79,7 @@ func (m *markup) end(prefix bool) {
 		if e.ordered && !prefix && len(t.open) > e.begun {
 			n := &t.open[len(t.open)-1]
 			n.text = t.keep(e.order)
+			n.is |= ordered
 			n.hash = mix(n.hash, hashOf(text, e.order))
 		}
 	}

@@ -20,7 +20,7 @@ func (c *Comparer) mask(s *stretch) {
 		nodes []node
 	}{{&c.a, s.a}, {&c.b, s.b}} {
 		for i := range side.nodes {
-			c.at.element(s.from+i, s.group, s.several)
+			c.at.element(s.from+i, s.indices)
 			c.masked(side.t, &side.nodes[i])
 			c.at.leave()
 		}
@@ -76,7 +76,7 @@ func (c *Comparer) countsOfArray(t *tree, n *node, unordered bool) uint64 {
 	h := uint64(array)
 	children := t.children(n)
 	for i := range children {
-		c.at.element(i, n.is&grouped != 0, n.count > 1)
+		c.at.element(i, n.indexed(0))
 		m := c.masked(t, &children[i])
 		c.at.leave()
 		if unordered {

@@ -46,7 +46,10 @@ func grpcStatus(o *traffic.Outcome) traffic.GRPCStatus {
 	if !found {
 		value, found = content.Lookup(o.Answer.Head, "grpc-status")
 	}
-	if i, err := strconv.Atoi(string(value)); found && err == nil && i >= 0 && i < len(traffic.GRPCStatuses) {
+	if !found {
+		return ""
+	}
+	if i, err := strconv.Atoi(string(value)); err == nil && i >= 0 && i < len(traffic.GRPCStatuses) {
 		return traffic.GRPCStatuses[i]
 	}
 	return traffic.GRPCStatus(value)

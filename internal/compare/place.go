@@ -63,18 +63,26 @@ func (p *place) member(name []byte, data bool) {
 	}
 }
 
-// element enters an element of an array. Of a group, the index is no part of
-// the generalised path, and shown only if there are several.
-func (p *place) element(i int, group, several bool) {
+// indexed says how the indices of an array are a part of paths.
+type indexed uint8
+
+const (
+	always  indexed = iota // of the exact and of the generalised path
+	several                // of a group: of the exact path
+	never                  // of a group of one: of neither
+)
+
+// element enters an element of an array.
+func (p *place) element(i int, how indexed) {
 	at := p.push()
-	if !group {
+	if how == always {
 		p.path = append(p.path, "[*]"...)
 	}
-	if !group || several {
+	if how != never {
 		p.where = append(strconv.AppendInt(append(p.where, '['), int64(i), 10), ']')
 	}
 	if len(p.states) > at {
-		p.advance(at, step{sort: index, index: i}, group)
+		p.advance(at, step{sort: index, index: i}, how != always)
 	}
 }
 

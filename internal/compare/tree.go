@@ -34,6 +34,7 @@ const (
 	fields                    // an object whose names are fixed, whatever they look like
 	mapped                    // an object whose names are data
 	guessed                   // a form that was guessed: bytes, text and objects may be confused
+	ordered                   // an element of XML with children of several names: their order matters
 	masked                    // mask has been worked out
 )
 
@@ -46,7 +47,7 @@ type node struct {
 	hash  uint64 // of everything below; of objects whatever the order
 	mask  uint64 // likewise, of what counts; see Comparer.masked
 	name  span   // in the object that it is a member of
-	text  span   // of a scalar; of an element of XML the names of its children in order
+	text  span   // of a scalar; of a container of JSON its source; if ordered, the names of its children in order
 	first uint32 // of its children, which follow one another
 	count uint32
 	form  form
@@ -73,6 +74,18 @@ func (t *tree) in(s span) []byte { return t.bytes[s.at : s.at+s.size : s.at+s.si
 
 // children of a container, in order.
 func (t *tree) children(n *node) []node { return t.nodes[n.first : n.first+n.count] }
+
+// indexed says how the indices of an array are a part of paths, if the other side
+// has so many elements.
+func (n *node) indexed(other uint32) indexed {
+	switch {
+	case n.is&grouped == 0:
+		return always
+	case n.count > 1 || other > 1:
+		return several
+	}
+	return never
+}
 
 // keep copies bytes into the tree.
 func (t *tree) keep(b []byte) span {
@@ -133,12 +146,14 @@ func (t *tree) end(begun int, f form, is trait) {
 	t.open = append(t.open[:begun], n)
 }
 
-// root closes the tree and returns its only value.
-func (t *tree) root() *node {
+// close ends the tree, which has one value.
+func (t *tree) close() {
 	t.nodes = append(t.nodes, t.open[0])
 	t.open = t.open[:0]
-	return &t.nodes[len(t.nodes)-1]
 }
+
+// root returns the value of a tree that was closed.
+func (t *tree) root() *node { return &t.nodes[len(t.nodes)-1] }
 
 // mix hashes two hashes, in this order. The multipliers are those of xxHash.
 func mix(a, b uint64) uint64 {
