@@ -24,11 +24,34 @@ func (m *mirror) ask(h *held, x *traffic.Exchange, c *traffic.Outcome, raw *traf
 	if control && m.way.mirror.Compare.Baseline != "" {
 		q.Backend, q.delay = m.way.mirror.Compare.Baseline, 0
 	}
-	h.asking = true
-	for p := range m.placesOf(h) {
+	m.put(q)
+}
+
+// put sends a question on its way.
+func (m *mirror) put(q *Question) {
+	q.held.asking = true
+	q.asked++
+	for p := range m.placesOf(q.held) {
 		p.asking++
 	}
 	m.asker.put(q)
+}
+
+// insist asks once more, if nothing is known yet of a place where few pairs differ.
+func (m *mirror) insist(q *Question) {
+	h := q.held
+	if q.asked >= mostOfOne || q.Backend != m.way.mirror.Backend {
+		return
+	}
+	for i := range h.findings {
+		if p := h.endpoint.undecided(&h.findings[i]); p != nil && p.Asked+int64(p.asking) < enoughAgreed {
+			if m.asker.room(q.size) {
+				q.control, q.delay = false, delay()
+				m.put(q)
+			}
+			return
+		}
+	}
 }
 
 // placesOf yields the places of a pair's findings, each once.
@@ -59,6 +82,7 @@ func (m *mirror) hear(q *Question, again *traffic.Outcome) {
 		}
 	}
 	m.consider(e, h.findings)
+	m.insist(q)
 	for i := range h.findings {
 		if p := e.index[spotOf(&h.findings[i].Difference)]; p != nil {
 			m.conclude(e, p, false)

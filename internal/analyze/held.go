@@ -29,10 +29,25 @@ func (m *mirror) hold(h *held) {
 		return
 	}
 	e := h.endpoint
-	if len(e.held) >= mostHeld {
+	if len(e.held) >= mostHeld && !m.answerable(e) {
 		m.force(e)
 	}
+	if len(e.held) >= mostHeld {
+		m.passed++
+		return
+	}
 	e.held = append(e.held, h)
+}
+
+// answerable says that what the oldest held pair of e waits for will be known soon.
+func (m *mirror) answerable(e *endpoint) bool {
+	h := e.held[0]
+	for i := range h.findings {
+		if p := e.undecided(&h.findings[i]); p != nil && p.asking > 0 {
+			return true
+		}
+	}
+	return h.asking
 }
 
 // force decides about what the oldest held pair of e waits for.

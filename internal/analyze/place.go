@@ -119,7 +119,7 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	case p.Asked >= enoughAgreed, p.Asked >= fewAgreed && share < noisyShare:
 		return real, ""
 	}
-	if !ask && p.Asked+int64(p.asking) == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience {
+	if p.asking == 0 && (!ask && p.Asked == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience) {
 		return p.guess(e)
 	}
 	return learning, ""
@@ -128,7 +128,7 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 // decideStructure waits only for a word about whether it is an accident of the
 // moment.
 func (p *place) decideStructure(ask bool) (standing, string) {
-	if p.Asked >= enoughStructure || !ask && p.asking == 0 || p.Seen >= patience {
+	if p.Asked >= enoughStructure || p.asking == 0 && (!ask || p.Seen >= patience) {
 		return real, ""
 	}
 	return learning, ""
@@ -142,7 +142,7 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 		return noise, "class now"
 	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
-	case v.consistent() && p.share(e) >= 0.5:
+	case v.consistent() && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed && p.Disagreed == 0 || p.Asked+int64(p.asking) == 0 && v.Renamed >= enoughSeen):
 		return renamed, "renamed consistently"
 	}
 	return learning, ""
