@@ -112,6 +112,8 @@ func (m *mirror) hearShadow(q *Question, again *traffic.Outcome) {
 	for p := range m.placesOf(h) {
 		if !h.again[spot{p.Path, p.Kind}] {
 			p.Drifts++
+		} else {
+			p.Stayed++
 		}
 	}
 }
@@ -146,7 +148,7 @@ func (m *mirror) controlDiffers(e *endpoint, differences []compare.Difference) b
 					return true
 				}
 			}
-		case p.Standing == renamed, p.Standing == unsteady, p.steadyAtPrimary(e):
+		case p.Standing == renamed, p.Standing == unsteady, p.steadyAtPrimary(e), p.oddOneOut(e):
 		case p.Standing == learning && !p.structural():
 			// It is about to be known; most of what differs so is noise.
 		default:

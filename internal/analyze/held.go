@@ -175,10 +175,10 @@ func (e *endpoint) drifts(sure []finding) bool {
 			return false
 		}
 		p := e.index[spotOf(&f.Difference)]
-		if p == nil || p.Live > 0 {
+		if p == nil {
 			continue
 		}
-		if p.Standing == unsteady || float64(e.Live)*float64(p.Drifts)/float64(max(e.Pairs, 1)) >= clearlySteady {
+		if p.Standing == unsteady || p.oddOneOut(e) || p.Live == 0 && float64(e.Live)*float64(p.Drifts)/float64(max(e.Pairs, 1)) >= clearlySteady {
 			return false
 		}
 	}

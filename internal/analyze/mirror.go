@@ -196,7 +196,7 @@ func (m *mirror) wants(e *endpoint, findings []finding) bool {
 	if !m.asks(e) {
 		return false
 	}
-	const enough, well, seldom = 12, 32, 16
+	const enough, well, seldom = manyAsked, 32, 16
 	for i := range findings {
 		p := e.undecided(&findings[i])
 		if p != nil {
@@ -243,7 +243,7 @@ func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 		m.tell(p)
 	case real:
 		const many = 16
-		if p.Asked >= many && 2*p.Disagreed >= p.Asked && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
+		if p.Asked >= many && p.unsteady() && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
 			p.Standing, p.Why = noise, "shadow repeats"
 		}
 	case noise:

@@ -46,10 +46,7 @@ func TestNoiseIsNoFault(t *testing.T) {
 			}
 			t.Logf("seed %d: %s, %d pairs, %d held, %v, %v", seed, m.Verdict, m.Pairs, m.Held, m.Classes, m.Reasons)
 			for _, c := range m.Clusters {
-				t.Logf("  cluster %s %s: %d, %v", c.Endpoint, c.Title, c.Count, c.Differences)
-			}
-			for _, n := range m.Noise {
-				t.Logf("  noise %v", n)
+				t.Logf("  cluster %s %s: %d, %v", c.Endpoint, c.Title, c.Count, c.Class)
 			}
 		})
 	}
