@@ -255,6 +255,7 @@ func (e *endpoint) absorbPlace(other *place) {
 	p.Repeats += other.Repeats
 	p.Live += other.Live
 	p.Drifts += other.Drifts
+	p.Stayed += other.Stayed
 	p.First = 0
 	if p.Values.Seen < other.Values.Seen {
 		p.Values = other.Values

@@ -45,6 +45,8 @@ type mirror struct {
 	renamings  renamings
 	twins      twins
 	clusters   *clusters
+	hearsay    map[spot]int // at how many endpoints more it is noise than not
+	passed     int64        // pairs that there was no room to hold
 }
 
 func newMirror(l label, w way) (*mirror, error) {
@@ -65,7 +67,7 @@ func (m *mirror) forget() error {
 	m.templates, m.since = templates, time.Now()
 	m.everywhere = judge.NewTally(judge.Everywhere, m.params)
 	m.endpoints = make(map[string]*endpoint)
-	m.renamings, m.twins = renamings{}, twins{}
+	m.renamings, m.twins, m.hearsay = renamings{}, twins{}, make(map[spot]int)
 	m.clusters = newClusters(m)
 	m.random = rand.New(rand.NewPCG(1, 2))
 	return nil
@@ -166,7 +168,7 @@ func failed(o *traffic.Outcome) bool {
 		return true
 	}
 	switch o.GRPC.Status {
-	case traffic.GRPCUnknown, traffic.GRPCDeadlineExceeded, traffic.GRPCInternal, traffic.GRPCUnavailable, "DATA_LOSS":
+	case traffic.GRPCUnknown, traffic.GRPCDeadlineExceeded, traffic.GRPCUnimplemented, traffic.GRPCInternal, traffic.GRPCUnavailable, "DATA_LOSS":
 		return true
 	}
 	return false
@@ -196,7 +198,7 @@ func (m *mirror) wants(e *endpoint, findings []finding) bool {
 	if !m.asks(e) {
 		return false
 	}
-	const enough, well, seldom = 12, 32, 16
+	const enough, well, seldom = manyAsked, 32, 16
 	for i := range findings {
 		p := e.undecided(&findings[i])
 		if p != nil {
@@ -237,9 +239,13 @@ func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 		} else {
 			p.Standing, p.Why = p.decide(e, m.asks(e))
 		}
+		if p.Standing == learning && m.hearsay[spot{p.Path, p.Kind}] >= enoughHearsay {
+			p.Standing, p.Why = noise, "as at other endpoints"
+		}
+		m.tell(p)
 	case real:
 		const many = 16
-		if p.Asked >= many && 2*p.Disagreed >= p.Asked && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
+		if p.Asked >= many && p.unsteady() && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
 			p.Standing, p.Why = noise, "shadow repeats"
 		}
 	case noise:
@@ -252,6 +258,26 @@ func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 	}
 	e.demote(p)
 	return true
+}
+
+// enoughHearsay endpoints say that a place of this name is noise at the next one
+// too. One that says otherwise weighs as much as all of them.
+const enoughHearsay = 3
+
+// tell has what was found out about a place tell something about others. Only
+// headers and fields of the body's top have names that mean the same everywhere.
+func (m *mirror) tell(p *place) {
+	if p.structural() || len(m.hearsay) >= mostPlaces {
+		return
+	}
+	switch p.Standing {
+	case noise:
+		if p.Why != "as at other endpoints" {
+			m.hearsay[spot{p.Path, p.Kind}]++
+		}
+	case real, unsteady:
+		m.hearsay[spot{p.Path, p.Kind}] -= 1000
+	}
 }
 
 // conclusion decides about all that is still open, with what is known.

@@ -168,7 +168,7 @@ func (m *mirror) save(b *store.Batch, all bool) {
 
 // sum changes with whatever there is to be saved.
 func (p *place) sum() int64 {
-	return p.Seen + p.Asked + p.Disagreed + p.Repeats + p.Live + p.Drifts + p.Values.Seen + int64(len(p.Standing))<<40
+	return p.Seen + p.Asked + p.Disagreed + p.Repeats + p.Live + p.Drifts + p.Stayed + p.Values.Seen + int64(len(p.Standing))<<40
 }
 
 func (c *clusters) save(b *store.Batch, put func(store.Entry, any), all bool) {
