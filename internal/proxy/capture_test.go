@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -172,12 +173,6 @@ func TestMessagesAreCapturedAsTheyCame(t *testing.T) {
 func xxh64(p []byte) uint64 {
 	const p1, p2, p3, p4, p5 = 11400714785074694791, 14029467366897019727, 1609587929392839161, 9650029242287828579, 2870177450012600261
 	rotate := func(v uint64, n int) uint64 { return v<<n | v>>(64-n) }
-	word := func(p []byte, n int) (v uint64) {
-		for i := range n {
-			v |= uint64(p[i]) << (8 * i)
-		}
-		return v
-	}
 	round := func(acc, v uint64) uint64 { return rotate(acc+v*p2, 31) * p1 }
 	length, one := uint64(len(p)), uint64(p1)
 	h := uint64(p5)
@@ -185,7 +180,7 @@ func xxh64(p []byte) uint64 {
 		acc := [4]uint64{one + p2, p2, 0, -one}
 		for ; len(p) >= 32; p = p[32:] {
 			for i := range acc {
-				acc[i] = round(acc[i], word(p[8*i:], 8))
+				acc[i] = round(acc[i], binary.LittleEndian.Uint64(p[8*i:]))
 			}
 		}
 		h = rotate(acc[0], 1) + rotate(acc[1], 7) + rotate(acc[2], 12) + rotate(acc[3], 18)
@@ -195,10 +190,10 @@ func xxh64(p []byte) uint64 {
 	}
 	h += length
 	for ; len(p) >= 8; p = p[8:] {
-		h = rotate(h^round(0, word(p, 8)), 27)*p1 + p4
+		h = rotate(h^round(0, binary.LittleEndian.Uint64(p)), 27)*p1 + p4
 	}
 	if len(p) >= 4 {
-		h = rotate(h^word(p, 4)*p1, 23)*p2 + p3
+		h = rotate(h^uint64(binary.LittleEndian.Uint32(p))*p1, 23)*p2 + p3
 		p = p[4:]
 	}
 	for _, c := range p {
@@ -246,7 +241,7 @@ func inFrames(chunked bool, body string) string {
 }
 
 func TestLongBodiesAreCutAndHashed(t *testing.T) {
-	for _, size := range []int{1, keptBody - 1, keptBody, keptBody + 1, 100_000, 3_000_000} {
+	for _, size := range []int{1, keptBody - 1, keptBody, keptBody + 1, 100_000, 1_000_000} {
 		for _, chunked := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d bytes, chunked %v", size, chunked), func(t *testing.T) {
 				drivers(t, func(t *testing.T, d loop.Driver) {
