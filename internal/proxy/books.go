@@ -43,9 +43,10 @@ func (r *request) finish() {
 	r.cutCopies()
 	r.mark.Release()
 	r.call.Out.Reset()
-	if r.join != nil {
-		r.reportTo(r.join.X, now)
-		r.join.Release()
+	if join := r.join; join != nil {
+		r.reportTo(join.X, now)
+		r.join, r.asked, r.told = nil, nil, nil // from now on they are others'
+		join.Release()
 	}
 	w.freeRequest(r)
 }
@@ -61,27 +62,21 @@ func (w *worker) drawnFrom(part uint64) bool {
 // sample starts an exchange if there is a sink and this request is drawn.
 func (r *request) sample(m *route.Request) {
 	if w := r.worker; w.drawn() {
-		r.openExchange(m, w.sinks)
+		r.join = mirror.NewJoin(r.start, w.sinks)
+		r.describe(r.join.X, m)
 	}
 }
 
-// openExchange starts the exchange of the request, for the sinks and whoever else
-// wants it.
-func (r *request) openExchange(m *route.Request, sinks []traffic.Sink) {
-	r.join = mirror.NewJoin(r.start, sinks)
-	x := r.join.X
+// describe fills in who the request is from and what it says of itself, as parts
+// of one string.
+func (r *request) describe(x *traffic.Exchange, m *route.Request) {
+	w, h := r.worker, r.client.head
 	x.Start = time.Now()
 	x.Listener = r.worker.plan.nameOf(r.client.listener)
 	x.Client = m.Source
-	r.describe(x, m)
 	if r.rule != nil {
 		x.Route, x.Rule = r.rule.Route, r.rule.Index
 	}
-}
-
-// describe fills in what the request says of itself, as parts of one string.
-func (r *request) describe(x *traffic.Exchange, m *route.Request) {
-	w, h := r.worker, r.client.head
 	id := w.id[:]
 	var path, query, agent []byte
 	x.Protocol = r.client.protocol
