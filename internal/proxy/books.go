@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -88,13 +89,27 @@ func (r *request) describe(x *traffic.Exchange, m *route.Request) {
 		path, query = h.Path(), h.Query()
 		x.Method, x.Protocol = methodName(h.Method()), r.protocol()
 	}
-	w.text = append(append(append(append(append(w.text[:0], id...), m.Host...), path...), query...), agent...)
-	text := string(w.text)
-	next := func(part []byte) (s string) {
-		s, text = text[:len(part)], text[len(part):]
-		return s
+	w.makeText(len(id) + len(m.Host) + len(path) + len(query) + len(agent))
+	x.ID, x.Host, x.Path, x.Query, x.UserAgent = w.textOf(id), w.textOf(m.Host), w.textOf(path), w.textOf(query), w.textOf(agent)
+}
+
+// textBlock is how much text of exchanges is allocated at once: a string for each
+// would be most of what capturing costs. Whoever keeps one keeps the block.
+const textBlock = 4 << 10
+
+// makeText makes room for n bytes of strings.
+func (w *worker) makeText(n int) {
+	if w.text.Cap()-w.text.Len() < n {
+		w.text = strings.Builder{} // the old block belongs to its strings
+		w.text.Grow(max(n, textBlock))
 	}
-	x.ID, x.Host, x.Path, x.Query, x.UserAgent = next(id), next(m.Host), next(path), next(query), next(agent)
+}
+
+// textOf returns b as a string, for which makeText has made room.
+func (w *worker) textOf(b []byte) string {
+	from := w.text.Len()
+	w.text.Write(b)
+	return w.text.String()[from:]
 }
 
 // methodName is string(m), without making another one of those that most

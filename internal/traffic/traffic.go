@@ -216,8 +216,9 @@ type Memory interface{ Release() }
 
 // Release gives back what a captured exchange lies in: the bytes of its messages,
 // the messages, the outcomes and x itself, which are somebody else's from then on.
-// Strings that were taken out of it stay good; anything else that is to be kept
-// must have been copied. Whoever ends up with a captured exchange calls it, once;
+// Strings that were taken out of it stay good, though each may hold a few kilobytes
+// of others: what is kept for long is cloned. Anything else that is to be kept must
+// have been copied. Whoever ends up with a captured exchange calls it, once;
 // of one that is not captured it does nothing.
 func (x *Exchange) Release() {
 	if x.Memory != nil {
