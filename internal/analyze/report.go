@@ -15,7 +15,7 @@ type Report struct {
 	Time    time.Time        `json:"time"`
 	Verdict judge.Verdict    `json:"verdict"` // the gravest of all mirrors
 	Mirrors []MirrorReport   `json:"mirrors"`
-	Lost    map[string]int64 `json:"lost"` // exchanges that were not looked at, by reason: queue, memory, cpu
+	Lost    map[string]int64 `json:"lost"` // exchanges that were not looked at, by reason: queue, cpu; learning are pairs that differed where it was not known yet whether that means anything, more than could be held
 }
 
 // MirrorReport is what has been learned of one shadow.
@@ -32,6 +32,7 @@ type MirrorReport struct {
 	Pairs     int64                   `json:"pairs"`   // that counted
 	Classes   map[compare.Class]int64 `json:"classes"`
 	Tainted   int64                   `json:"tainted"`
+	Held      int64                   `json:"held"`      // that do not count yet: whether they differ by themselves is being learned
 	Endpoints []EndpointReport        `json:"endpoints"` // by traffic
 	Clusters  []Cluster               `json:"clusters"`  // the gravest first, at most 100
 	Noise     []Noise                 `json:"noise"`     // what was learned to be no difference

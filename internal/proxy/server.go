@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
 	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 	"github.com/understudy-proxy/understudy/internal/upstream"
 )
@@ -28,6 +29,10 @@ type Options struct {
 	Log *slog.Logger
 	// Sinks get the exchanges that AccessLog.Percent draws.
 	Sinks []traffic.Sink
+	// Capture gets the exchanges that mirrors compare and that are recorded, with
+	// their messages. It owns what it accepts alone, and calls Release; nil has
+	// nothing captured.
+	Capture traffic.Sink
 	// Takeover asks a running instance on the same addresses for its
 	// listeners, so that no connection is lost when one replaces the other. With
 	// none running, or on systems other than Linux, listeners are opened anew.
@@ -49,6 +54,7 @@ type Server struct {
 	driver   loop.Driver
 	registry *upstream.Registry
 	mirrors  *mirror.Registry
+	captured spool.Budget // memory of captures
 	workers  []*worker
 	running  sync.WaitGroup
 	began    time.Time

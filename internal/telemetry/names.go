@@ -85,6 +85,7 @@ var (
 	skipReason   = &Label{Name: "reason", Values: reasons(traffic.SkipReasons)}
 	dropReason   = &Label{Name: "reason", Values: reasons(traffic.DropReasons)}
 	failReason   = &Label{Name: "reason", Values: reasons(traffic.FailReasons)}
+	lostReason   = &Label{Name: "reason", Values: reasons(traffic.LostReasons)}
 	pairClass    = &Label{Name: "class", Values: PairClasses}
 	verdict      = &Label{Name: "verdict", Values: Verdicts}
 	breakerState = &Label{Name: "state", Values: BreakerStates}
@@ -253,6 +254,21 @@ var proxyFamilies = []family[Snapshot]{
 	{name: "understudy_datagrams_lost_total", kind: Counter,
 		help:   "Live datagrams that could not be passed on.",
 		values: one(func(s *Snapshot) float64 { return float64(s.Datagrams.Lost) })},
+	{name: "understudy_capture_total", kind: Counter,
+		help:   "Exchanges drawn to be compared or recorded, whose messages are kept. Always taken + lost + in flight.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.Drawn) })},
+	{name: "understudy_capture_taken_total", kind: Counter,
+		help:   "Captured exchanges handed to whoever compares and records.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.Taken) })},
+	{name: "understudy_capture_lost_total", kind: Counter, label: lostReason,
+		help:   "Captures given up; the request and its copies were not. memory: capture.memory was used up; queue: comparing or recording is behind.",
+		values: func(s *Snapshot, put put) { putReasons(traffic.LostReasons, s.Capture.Lost, put) }},
+	{name: "understudy_capture_in_flight", kind: Gauge,
+		help:   "Exchanges being captured, of which not all outcomes are in.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.InFlight) })},
+	{name: "understudy_capture_memory_bytes", kind: Gauge,
+		help:   "Bytes held for captures, until they were compared and recorded.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.Memory) })},
 	{name: "understudy_config_info", kind: Gauge, label: release,
 		help:   "1 for the version of the configuration in force.",
 		values: func(s *Snapshot, put put) { put(1, s.Config) }},

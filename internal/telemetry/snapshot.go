@@ -25,7 +25,8 @@ type Snapshot struct {
 	Endpoints []Endpoint    `json:"endpoints"`
 	Datagrams Datagrams     `json:"datagrams"`
 	Listeners []Listener    `json:"listeners"` // that speak TLS
-	Lag       time.Duration `json:"lag"`       // longest pass of any loop since the last snapshot
+	Capture   Capture       `json:"capture"`
+	Lag       time.Duration `json:"lag"` // longest pass of any loop since the last snapshot
 
 	// Filled by whoever owns the configuration file and the access log.
 	ReloadsFailed uint64    `json:"reloadsFailed"` // configurations refused
@@ -52,6 +53,24 @@ type Datagrams struct {
 type AccessLog struct {
 	Written uint64 `json:"written"`
 	Dropped uint64 `json:"dropped"` // lost because the file or pipe was too slow or broken
+}
+
+// Capture counts exchanges whose messages are kept for comparing and recording:
+// Drawn = Taken + Lost + InFlight.
+type Capture struct {
+	Drawn    uint64                    `json:"drawn"`
+	Taken    uint64                    `json:"taken"` // by whoever compares and records
+	Lost     map[traffic.Reason]uint64 `json:"lost"`
+	InFlight int64                     `json:"inFlight"` // not all outcomes are in
+	Memory   int64                     `json:"memory"`   // bytes held now, also of those taken
+}
+
+// Lose counts one that was lost.
+func (c *Capture) Lose(reason traffic.Reason) {
+	if c.Lost == nil {
+		c.Lost = map[traffic.Reason]uint64{}
+	}
+	c.Lost[reason]++
 }
 
 // Pairs counts the pairs of answers of one mirror of one route that were compared.
