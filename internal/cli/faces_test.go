@@ -53,7 +53,7 @@ func failedMirror() analyze.MirrorReport {
 			"GET /api/products/{id}: 100 % answers differ beyond noise (98 % to 100 %) of 412 pairs, beyond the limit of 0.1 %.",
 			"GET /api/search: typically ×7.2 the primary's time (6.9 to 7.5), by 380 pairs, beyond the limit of ×1.05.",
 		},
-		Shown: "12034 pairs can rule out an excess of 0.025 % or more, and no smaller one.", Pairs: 12034, Tainted: 3,
+		Shown: "12034 pairs can rule out an excess of 0.025 % or more, and no smaller one.", Pairs: 12034, Held: 12, Tainted: 3,
 		Classes: map[compare.Class]int64{compare.Match: 11200, compare.NoiseOnly: 420, compare.Diff: 412, compare.StatusDiff: 2, compare.Infra: 17},
 		Endpoints: []analyze.EndpointReport{
 			{Endpoint: "*", Pairs: 12034, Primary: quantiles, Shadow: analyze.Quantiles{P50: 1.3, P95: 250, P99: 1260}, Checks: []judge.Check{

@@ -103,7 +103,7 @@ func junitSuiteOf(id int, m *analyze.MirrorReport, r *analyze.Report) junitSuite
 	for i := range m.Clusters {
 		c := &m.Clusters[i]
 		verdict := m.Verdict
-		if verdict == judge.Fail && !failing[c.Endpoint] && !failing["*"] {
+		if verdict == judge.Fail && !failing[c.Endpoint] && !failing[judge.Everywhere] {
 			verdict = judge.Running
 		}
 		s.add(fmt.Sprintf("%s: %s (%s)", endpointText(c.Endpoint), c.Title, c.ID), verdict, clusterSentence(c), clusterDetails(c), printable(string(c.Class)))

@@ -24,8 +24,8 @@ func reportMarkdown(r *analyze.Report) string {
 	for i := range r.Mirrors {
 		markdownMirror(b, &r.Mirrors[i])
 	}
-	if text := counts(r.Lost); text != "" {
-		fmt.Fprintf(b, "Not looked at: %s.\n", markdown(text))
+	if text := lostText(r.Lost); text != "" {
+		fmt.Fprintf(b, "%s\n", markdown(text))
 	}
 	return b.String()
 }

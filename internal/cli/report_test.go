@@ -69,7 +69,7 @@ func adminOf(t *testing.T, report *analyze.Report) string {
 
 func TestVerdictsAreExitCodes(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]int{"pass": ExitSuccess, "fail": ExitNo, "several": ExitTooFew, "few": ExitTooFew, "nothing": ExitTooFew} {
+	for name, want := range map[string]int{"pass": ExitSuccess, "fail": ExitNo, "several": ExitTooFew, "few": ExitTooFew} {
 		url := adminOf(t, reports()[name])
 		for _, format := range []string{"table", "json", "junit", "markdown"} {
 			s, out, errOut := testStreams()
@@ -80,6 +80,14 @@ func TestVerdictsAreExitCodes(t *testing.T) {
 				t.Errorf("%s as %s prints nothing", name, format)
 			}
 		}
+	}
+}
+
+// Recordings are compared without an instance that could say that comparing is off.
+func TestNothingComparedIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	if err := answerOf(reports()["nothing"]); !errors.Is(err, errTooFew) {
+		t.Errorf("%v, want %v", err, errTooFew)
 	}
 }
 
@@ -141,7 +149,7 @@ func TestDiffsOfARunningProxy(t *testing.T) {
 
 func TestWhatCannotBeReportedSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	off, on := adminOf(t, nil), adminOf(t, reports()["fail"])
+	off, none, on := adminOf(t, nil), adminOf(t, reports()["nothing"]), adminOf(t, reports()["fail"])
 	const how = "comparing is off: no mirror compares its shadow's answers (add a mirror, or take percent: 0 out of the compare section of one)"
 	for name, tt := range map[string]struct {
 		args []string
@@ -150,6 +158,7 @@ func TestWhatCannotBeReportedSaysWhatToDo(t *testing.T) {
 		"nobody":              {[]string{"report", "--admin", "127.0.0.1:1"}, "nobody listens at http://127.0.0.1:1: is understudy running"},
 		"nobody for diffs":    {[]string{"diffs", "--admin", "127.0.0.1:1"}, "nobody listens at http://127.0.0.1:1: is understudy running"},
 		"off":                 {[]string{"report", "--admin", off}, how},
+		"no mirror":           {[]string{"report", "--admin", none}, how},
 		"off, and waited for": {[]string{"report", "--admin", off, "--wait"}, how},
 		"diffs that are off":  {[]string{"diffs", "--admin", off}, how},
 		"mirror":              {[]string{"report", "--admin", on, "--mirror", "x"}, `no mirror called "x" compares answers (one of: trial)`},

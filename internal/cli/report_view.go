@@ -45,9 +45,9 @@ func reportText(r *analyze.Report, columns int, color bool) string {
 		}
 		p.mirror(&r.Mirrors[i], r.Time)
 	}
-	if text := counts(r.Lost); text != "" {
+	if text := lostText(r.Lost); text != "" {
 		p.line("")
-		p.words("", "Not looked at: "+text+". Give capture more memory, queue or cpu, or compare a smaller percent.")
+		p.words("", text)
 	}
 	return p.String()
 }
@@ -181,6 +181,9 @@ func classesText(m *analyze.MirrorReport) string {
 	if m.Tainted > 0 {
 		other = append(other, fmt.Sprintf("%d tainted", m.Tainted))
 	}
+	if m.Held > 0 {
+		other = append(other, fmt.Sprintf("%d held until it is known whether they differ by themselves", m.Held))
+	}
 	text := ""
 	if len(list) > 0 {
 		text = "Of these: " + strings.Join(list, ", ") + "."
@@ -191,15 +194,22 @@ func classesText(m *analyze.MirrorReport) string {
 	return strings.TrimSpace(text)
 }
 
-// counts lists what is not zero.
-func counts(of map[string]int64) string {
+// lostText says what was not looked at, and what to do about it.
+func lostText(lost map[string]int64) string {
 	var list []string
-	for _, name := range slices.Sorted(maps.Keys(of)) {
-		if of[name] > 0 {
-			list = append(list, fmt.Sprintf("%s %d", printable(name), of[name]))
+	for _, name := range slices.Sorted(maps.Keys(lost)) {
+		if lost[name] > 0 {
+			list = append(list, fmt.Sprintf("%s %d", printable(name), lost[name]))
 		}
 	}
-	return strings.Join(list, ", ")
+	if len(list) == 0 {
+		return ""
+	}
+	text := "Not looked at: " + strings.Join(list, ", ") + "."
+	if lost["queue"]+lost["cpu"] > 0 {
+		text += " Give capture a longer queue or more cpu, or compare a smaller percent."
+	}
+	return text
 }
 
 var checkColumns = []string{"ENDPOINT", "CHECK", "VERDICT", ">PAIRS", ">EFFECT", ">FROM", ">TO", ">LIMIT"}
@@ -224,7 +234,7 @@ func checksOf(m *analyze.MirrorReport) []judge.Check {
 }
 
 func everywhere(c judge.Check) int {
-	if c.Endpoint == "*" {
+	if c.Endpoint == judge.Everywhere {
 		return 1
 	}
 	return 0
@@ -232,7 +242,7 @@ func everywhere(c judge.Check) int {
 
 // endpointText names an endpoint.
 func endpointText(endpoint string) string {
-	if endpoint == "*" {
+	if endpoint == judge.Everywhere {
 		return "all endpoints"
 	}
 	return printable(endpoint)
