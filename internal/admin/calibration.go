@@ -31,8 +31,8 @@ func (s *Server) calibrationEndpoints() []*endpoint {
 	}
 }
 
-func (s *Server) calibrate(w http.ResponseWriter, r *http.Request) {
-	if s.reportOf(w, r) == nil {
+func (s *Server) calibrate(w http.ResponseWriter, r *http.Request, report *analyze.Report) {
+	if !only(w, r, report) {
 		return
 	}
 	measured, err := s.options.Calibrator.Calibrate(r.URL.Query().Get(mirrorParameter.name))
@@ -48,9 +48,8 @@ func (s *Server) calibrate(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) uncalibrate(w http.ResponseWriter, r *http.Request) {
-	report := s.reportOf(w, r)
-	if report == nil {
+func (s *Server) uncalibrate(w http.ResponseWriter, r *http.Request, report *analyze.Report) {
+	if !only(w, r, report) {
 		return
 	}
 	if err := s.options.Calibrator.Uncalibrate(r.URL.Query().Get(mirrorParameter.name)); err != nil {

@@ -58,31 +58,34 @@ func (s *Server) pairEndpoints() []*endpoint {
 	}...)
 }
 
-// comparing answers only where answers are compared.
-func (s *Server) comparing(answer http.HandlerFunc) http.HandlerFunc {
+// comparing lets answer only where answers are compared, and gives it the report.
+func (s *Server) comparing(answer func(http.ResponseWriter, *http.Request, *analyze.Report)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if s.options.Pairs == nil {
+		var report *analyze.Report
+		if s.options.Pairs != nil {
+			report = s.options.Pairs.Report()
+		}
+		if report == nil || len(report.Mirrors) == 0 {
 			fail(w, http.StatusNotFound, "comparing is off: no mirror compares its shadow's answers",
 				"add a mirror, or take percent: 0 out of the compare section of one")
 			return
 		}
-		answer(w, r)
+		answer(w, r, report)
 	}
 }
 
-func (s *Server) report(w http.ResponseWriter, r *http.Request) {
-	if report := s.reportOf(w, r); report != nil {
+func (s *Server) report(w http.ResponseWriter, r *http.Request, report *analyze.Report) {
+	if only(w, r, report) {
 		writeJSON(w, http.StatusOK, report)
 	}
 }
 
-// reportOf is the report on the mirrors that were asked for. It is nil if there is
-// none of that name, which was then answered.
-func (s *Server) reportOf(w http.ResponseWriter, r *http.Request) *analyze.Report {
-	report := s.options.Pairs.Report()
+// only leaves the mirrors in report that were asked for. It says no if there is none
+// of that name, which was then answered.
+func only(w http.ResponseWriter, r *http.Request, report *analyze.Report) bool {
 	mirror := r.URL.Query().Get(mirrorParameter.name)
 	if mirror == "" {
-		return report
+		return true
 	}
 	var names []string
 	kept := report.Mirrors[:0]
@@ -95,19 +98,14 @@ func (s *Server) reportOf(w http.ResponseWriter, r *http.Request) *analyze.Repor
 	}
 	if len(kept) == 0 {
 		fail(w, http.StatusNotFound, fmt.Sprintf("no mirror called %q compares answers", mirror), oneOf(names))
-		return nil
+		return false
 	}
 	report.Mirrors = kept
 	report.Verdict = gravest(kept)
-	return report
+	return true
 }
 
-func oneOf(names []string) string {
-	if len(names) == 0 {
-		return "there is none at all"
-	}
-	return "one of: " + strings.Join(names, ", ")
-}
+func oneOf(names []string) string { return "one of: " + strings.Join(names, ", ") }
 
 // gravest is the verdict on several mirrors.
 func gravest(mirrors []analyze.MirrorReport) judge.Verdict {
@@ -119,9 +117,8 @@ func gravest(mirrors []analyze.MirrorReport) judge.Verdict {
 	return judge.Pass
 }
 
-func (s *Server) reset(w http.ResponseWriter, r *http.Request) {
-	report := s.reportOf(w, r)
-	if report == nil {
+func (s *Server) reset(w http.ResponseWriter, r *http.Request, report *analyze.Report) {
+	if !only(w, r, report) {
 		return
 	}
 	if err := s.options.Pairs.Reset(r.URL.Query().Get(mirrorParameter.name)); err != nil {
@@ -135,7 +132,7 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, done)
 }
 
-func (s *Server) diffs(w http.ResponseWriter, r *http.Request) {
+func (s *Server) diffs(w http.ResponseWriter, r *http.Request, report *analyze.Report) {
 	query := r.URL.Query()
 	endpoint, class := query.Get(endpointParameter.name), compare.Class(query.Get(classParameter.name))
 	if class != "" && !slices.Contains(compare.Classes, class) {
@@ -146,8 +143,7 @@ func (s *Server) diffs(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, fmt.Sprintf("%q is no class of pairs", class), oneOf(words))
 		return
 	}
-	report := s.reportOf(w, r)
-	if report == nil {
+	if !only(w, r, report) {
 		return
 	}
 	found := Diffs{Time: report.Time, Clusters: []analyze.Cluster{}}
@@ -161,9 +157,8 @@ func (s *Server) diffs(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, found)
 }
 
-func (s *Server) diff(w http.ResponseWriter, r *http.Request) {
+func (s *Server) diff(w http.ResponseWriter, r *http.Request, report *analyze.Report) {
 	id := r.PathValue("id")
-	report := s.options.Pairs.Report()
 	for i := range report.Mirrors {
 		for _, c := range report.Mirrors[i].Clusters {
 			if c.ID != id {
@@ -182,7 +177,7 @@ func (s *Server) diff(w http.ResponseWriter, r *http.Request) {
 	fail(w, http.StatusNotFound, fmt.Sprintf("there is no cluster %q", id), "/api/v1/diffs lists them")
 }
 
-func (s *Server) pair(w http.ResponseWriter, r *http.Request) {
+func (s *Server) pair(w http.ResponseWriter, r *http.Request, _ *analyze.Report) {
 	id := r.PathValue("id")
 	pair, ok := s.options.Pairs.Pair(id)
 	if !ok {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -25,16 +24,12 @@ type calibrateOptions struct {
 	token   string
 	mirror  string
 	length  time.Duration
-	every   time.Duration // between two looks
 	forget  bool
 	output  outputFormat
 }
 
 func newCmdCalibrate(s *Streams, runF func(*calibrateOptions) error) *cobra.Command {
-	opts := &calibrateOptions{streams: s, every: 10 * time.Second}
-	if s.ErrIsTerminal {
-		opts.every = time.Second
-	}
+	opts := &calibrateOptions{streams: s}
 	cmd := &cobra.Command{
 		Use:   "calibrate",
 		Short: "Measure a shadow of the primary's own version, for verdicts to allow for it",
@@ -105,7 +100,7 @@ func calibrateRun(ctx context.Context, opts *calibrateOptions) error {
 		return fmt.Errorf("%s does not answer as understudy does: %w", c.base, err)
 	}
 	if opts.output == outputJSON {
-		return encodeJSON(opts.streams.Out, &measured)
+		return printJSON(opts.streams.Out, &measured)
 	}
 	printTables(opts.streams, []*table{calibrationTable(measured.Calibrations)})
 	return nil
@@ -113,10 +108,7 @@ func calibrateRun(ctx context.Context, opts *calibrateOptions) error {
 
 // path adds the mirror to a path of the API.
 func (o *calibrateOptions) path(path string) string {
-	if o.mirror == "" {
-		return path
-	}
-	return path + "?" + url.Values{"mirror": {o.mirror}}.Encode()
+	return path + query("mirror", o.mirror)
 }
 
 func (o *calibrateOptions) uncalibrate(ctx context.Context, c *client) error {
@@ -129,7 +121,7 @@ func (o *calibrateOptions) uncalibrate(ctx context.Context, c *client) error {
 		return fmt.Errorf("%s does not answer as understudy does: %w", c.base, err)
 	}
 	if o.output == outputJSON {
-		return encodeJSON(o.streams.Out, &done)
+		return printJSON(o.streams.Out, &done)
 	}
 	if len(done.Mirrors) == 0 {
 		fmt.Fprintln(o.streams.Out, "nothing was calibrated")
@@ -144,15 +136,12 @@ var errCalledOff = errors.New("called off, nothing is calibrated")
 
 // watch waits for the time to pass, and shows how many pairs there are.
 func (o *calibrateOptions) watch(ctx context.Context, c *client) error {
-	before, after := "", "\n"
-	if o.streams.ErrIsTerminal {
-		before, after = "\r", clearLine
-		defer fmt.Fprint(o.streams.Err, "\r"+clearLine)
-	}
+	p := progress{streams: o.streams}
+	defer p.say("")
 	begun := time.Now()
 	over := time.NewTimer(o.length)
 	defer over.Stop()
-	tick := time.NewTicker(o.every)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
@@ -161,18 +150,17 @@ func (o *calibrateOptions) watch(ctx context.Context, c *client) error {
 		case <-over.C:
 			return nil
 		case now := <-tick.C:
-			body, err := c.get(ctx, o.path("/api/v1/report"))
-			var report analyze.Report
-			if err == nil {
-				err = json.Unmarshal(body, &report)
-			}
-			if ctx.Err() != nil {
+			report, err := c.report(ctx, o.mirror)
+			switch {
+			case ctx.Err() != nil:
 				return errCalledOff
-			}
-			if err != nil {
+			case err == nil:
+				p.say(watchedLine(report, now.Sub(begun), o.length))
+			case passing(err): // it may be there again in a moment
+				p.say(err.Error())
+			default:
 				return err
 			}
-			fmt.Fprint(o.streams.Err, before+watchedLine(&report, now.Sub(begun), o.length)+after)
 		}
 	}
 }

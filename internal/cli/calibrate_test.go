@@ -96,7 +96,7 @@ func TestCalibrateCanBeCalledOff(t *testing.T) {
 	s.Err = errOut
 	code := make(chan int, 1)
 	go func() { code <- Main(ctx, []string{"calibrate", "--admin", r.admin}, s) }()
-	errOut.await(t, `\r\d+s of 10m0s: v2 0 pairs`)
+	errOut.await(t, `\r\x1b\[K\d+s of 10m0s: v2 0 pairs`)
 	cancel()
 	if got := <-code; got != ExitNo {
 		t.Errorf("exit code %d", got)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,8 +53,8 @@ func usageLine(cmd *cobra.Command) string {
 // errNo is returned by a command whose answer is no and has been printed.
 var errNo = errors.New("the answer is no")
 
-// errTooFew is returned by a command that has printed why there is no answer yet.
-var errTooFew = errors.New("not enough traffic yet")
+// errTooFew is returned by a command that has printed that it cannot answer yet.
+var errTooFew = errors.New("there is no answer yet")
 
 // usageError is a mistake on the command line.
 type usageError struct{ error }
@@ -96,6 +97,8 @@ Whatever a shadow does, live requests neither wait for it nor fail because of it
 	add("serve", newCmdReplay(s, nil))
 	add("look", newCmdCheck(s, nil))
 	add("look", newCmdStatus(s, nil))
+	add("look", newCmdReport(s, nil))
+	add("look", newCmdDiffs(s, nil))
 	add("look", newCmdCalibrate(s, nil))
 	add("more", newCmdVersion(s, nil))
 	add("more", newCmdCompletion(s))
@@ -128,27 +131,43 @@ func noArguments(_ *cobra.Command, args []string) error {
 type outputFormat string
 
 const (
-	outputTable outputFormat = "table"
-	outputJSON  outputFormat = "json"
+	outputTable    outputFormat = "table"
+	outputJSON     outputFormat = "json"
+	outputJUnit    outputFormat = "junit"
+	outputMarkdown outputFormat = "markdown"
 )
 
+// outputFlag implements pflag.Value for the formats that a command has.
+type outputFlag struct {
+	format  *outputFormat
+	allowed []outputFormat
+}
+
 // String implements pflag.Value.
-func (o *outputFormat) String() string { return string(*o) }
+func (o *outputFlag) String() string { return string(*o.format) }
 
 // Set implements pflag.Value.
-func (o *outputFormat) Set(s string) error {
-	switch outputFormat(s) {
-	case outputTable, outputJSON:
-		*o = outputFormat(s)
-		return nil
+func (o *outputFlag) Set(s string) error {
+	if !slices.Contains(o.allowed, outputFormat(s)) {
+		return fmt.Errorf("it is none of %s", o.list(", "))
 	}
-	return errors.New("it is none of table, json")
+	*o.format = outputFormat(s)
+	return nil
 }
 
 // Type implements pflag.Value.
-func (o *outputFormat) Type() string { return "table|json" }
+func (o *outputFlag) Type() string { return o.list("|") }
 
-func addOutputFlag(cmd *cobra.Command, o *outputFormat) {
+func (o *outputFlag) list(separator string) string {
+	var words []string
+	for _, f := range o.allowed {
+		words = append(words, string(f))
+	}
+	return strings.Join(words, separator)
+}
+
+// addOutputFlag adds -o for tables, JSON, and what more a command prints.
+func addOutputFlag(cmd *cobra.Command, o *outputFormat, more ...outputFormat) {
 	*o = outputTable
-	cmd.Flags().VarP(o, "output", "o", "how to print")
+	cmd.Flags().VarP(&outputFlag{o, append([]outputFormat{outputTable, outputJSON}, more...)}, "output", "o", "how to print")
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/admin"
+	"github.com/understudy-proxy/understudy/internal/analyze"
 )
 
 // defaultAdmin is where commands look for a running instance.
@@ -50,15 +51,7 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 
 // status asks for the books.
 func (c *client) status(ctx context.Context) (*admin.Status, error) {
-	body, err := c.get(ctx, "/api/v1/status")
-	if err != nil {
-		return nil, err
-	}
-	status := new(admin.Status)
-	if err := json.Unmarshal(body, status); err != nil {
-		return nil, fmt.Errorf("%s does not answer as understudy does: %w", c.base, err)
-	}
-	return status, nil
+	return ask[admin.Status](ctx, c, "/api/v1/status")
 }
 
 func (c *client) get(ctx context.Context, path string) ([]byte, error) {
@@ -77,7 +70,7 @@ func (c *client) ask(ctx context.Context, method, path string) ([]byte, error) {
 	answer, err := c.http.Do(r)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("nobody listens at %s: is understudy running, with --admin or admin.address?", c.base)
+		return nil, &absentError{c.base}
 	case err != nil:
 		return nil, err
 	}
@@ -94,6 +87,46 @@ func (c *client) ask(ctx context.Context, method, path string) ([]byte, error) {
 		return nil, refusal(c.base+path, answer.Status, body)
 	}
 	return body, nil
+}
+
+// absentError says that nobody is where an instance was looked for.
+type absentError struct{ base string }
+
+// Error says what to do about it.
+func (e *absentError) Error() string {
+	return fmt.Sprintf("nobody listens at %s: is understudy running, with --admin or admin.address?", e.base)
+}
+
+// report asks for what was learned of a mirror; empty = of all.
+func (c *client) report(ctx context.Context, mirror string) (*analyze.Report, error) {
+	return ask[analyze.Report](ctx, c, "/api/v1/report"+query("mirror", mirror))
+}
+
+// ask gets what is at path, as JSON.
+func ask[T any](ctx context.Context, c *client, path string) (*T, error) {
+	body, err := c.get(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	answer := new(T)
+	if err := json.Unmarshal(body, answer); err != nil {
+		return nil, fmt.Errorf("%s does not answer as understudy does: %w", c.base, err)
+	}
+	return answer, nil
+}
+
+// query is made of names and values; those without a value are left out.
+func query(pairs ...string) string {
+	values := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			values.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return "?" + values.Encode()
 }
 
 // refusal passes on what the other side says is wrong.

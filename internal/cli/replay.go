@@ -100,7 +100,7 @@ Ctrl-C ends early, with the report so far; a second one ends at once.`,
 	f.StringVarP(&opts.config, "config", "c", "", "configuration `file` whose rules say what counts as a difference")
 	f.StringVar(&opts.mirror, "mirror", "", "`name` of the mirror in it; may be left out if there is one")
 	f.StringVar(&opts.report, "report", "", "`file` for the report as JSON")
-	addOutputFlag(cmd, &opts.output)
+	addOutputFlag(cmd, &opts.output, outputJUnit, outputMarkdown)
 	return cmd
 }
 

@@ -164,7 +164,7 @@ func TestReplaySaysWhatItDid(t *testing.T) {
 	}
 	for _, want := range []string{
 		"sent 3 of 4 requests to " + target + " at 100 requests per second, in ", "\n  answered  2, 200 2; not answered: reset 1\n", "\n  not sent  write 1\n",
-		"\n  lateness  p50 ", "\n    recorded        1.00     1.00     1.00     1.00\n", "\n    since due ", "\nverdict: ",
+		"\n  lateness  p50 ", "\n    recorded        1.00     1.00     1.00     1.00\n", "\n    since due ", "\nNOT_ENOUGH_TRAFFIC  ",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
@@ -232,7 +232,7 @@ func TestReplayProgressOnATerminalIsOneLine(t *testing.T) {
 	target, _ := shop(t, func(http.ResponseWriter, *http.Request) bool { <-seen; return false })
 	code := make(chan int, 1)
 	go func() { code <- Main(t.Context(), []string{"replay", folder, "--target", target}, s) }()
-	errOut.await(t, `\r\[-{20}\]   0 %  .* 1 on their way`)
+	errOut.await(t, `\r\x1b\[K\[-{20}\]   0 %  .* 1 on their way`)
 	close(seen)
 	if got := <-code; got != ExitTooFew {
 		t.Errorf("exit code %d", got)

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/understudy-proxy/understudy/internal/analyze"
 	"github.com/understudy-proxy/understudy/internal/config"
-	"github.com/understudy-proxy/understudy/internal/judge"
 	"github.com/understudy-proxy/understudy/internal/recording"
 	"github.com/understudy-proxy/understudy/internal/replay"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -66,7 +63,7 @@ func replayRun(ctx context.Context, opts *replayOptions) error {
 	if err := errors.Join(runErr, opts.show(&replayed{summary, report})); err != nil {
 		return err
 	}
-	return verdictError(report.Verdict)
+	return answerOf(report)
 }
 
 // send replays and shows how far it is.
@@ -170,46 +167,34 @@ func (a targetAsker) Ask(ctx context.Context, q *analyze.Question) *traffic.Outc
 	return o
 }
 
-// verdictError is the error that says a verdict by its exit code.
-func verdictError(v judge.Verdict) error {
-	switch v {
-	case judge.Pass:
-		return nil
-	case judge.Fail:
-		return errNo
-	}
-	return errTooFew
-}
-
 // show prints what came of it, and writes the report file.
 func (o *replayOptions) show(r *replayed) error {
 	if o.report != "" {
-		if err := writeJSON(o.report, r.Report); err != nil {
+		if err := saveJSON(o.report, r.Report); err != nil {
 			return fmt.Errorf("--report: %w", err)
 		}
 	}
 	if o.output == outputJSON {
-		return encodeJSON(o.streams.Out, r)
+		return printJSON(o.streams.Out, r)
+	}
+	to := o.streams.Out
+	if o.output != outputTable {
+		to = o.streams.Err // where it is in nobody's way
 	}
 	for _, line := range summaryLines(r.Replay) {
-		fmt.Fprintln(o.streams.Out, line)
+		fmt.Fprintln(to, line)
 	}
-	for _, line := range verdictLines(r.Report) {
-		fmt.Fprintln(o.streams.Out, line)
+	if o.output != outputTable {
+		return printReport(o.streams, r.Report, o.output)
 	}
-	return nil
+	_, err := fmt.Fprint(to, "\n"+reportText(r.Report, terminalWidth(o.streams), o.streams.Color))
+	return err
 }
 
-func writeJSON(name string, v any) error {
+func saveJSON(name string, v any) error {
 	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(encodeJSON(file, v), file.Close())
-}
-
-func encodeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	return errors.Join(printJSON(file, v), file.Close())
 }

@@ -8,29 +8,24 @@ import (
 	"strings"
 	"time"
 
-	"github.com/understudy-proxy/understudy/internal/analyze"
 	"github.com/understudy-proxy/understudy/internal/recording"
 	"github.com/understudy-proxy/understudy/internal/replay"
 )
 
-// showProgress says on stderr how far a replay is until ctx ends: on a terminal
-// in one line that changes, elsewhere in a line now and then.
+// showProgress says on stderr how far a replay is, until ctx ends.
 func (o *replayOptions) showProgress(ctx context.Context, r *replay.Replay) {
-	every, before, after := 10*time.Second, "", "\n"
-	if o.streams.ErrIsTerminal {
-		every, before, after = 200*time.Millisecond, "\r", clearLine
-		defer fmt.Fprint(o.streams.Err, "\r"+clearLine)
-	}
+	p := progress{streams: o.streams}
+	defer p.say("")
 	total := o.total()
 	begun := time.Now()
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			fmt.Fprint(o.streams.Err, before+progressLine(r.Progress(), now.Sub(begun), o.part(r.Progress(), now.Sub(begun), total))+after)
+			p.say(progressLine(r.Progress(), now.Sub(begun), o.part(r.Progress(), now.Sub(begun), total)))
 		}
 	}
 }
@@ -137,22 +132,4 @@ func millis(ms float64) string {
 		return fmt.Sprintf("%.1f", ms)
 	}
 	return fmt.Sprintf("%.2f", ms)
-}
-
-// verdictLines says the verdict and what it rests on.
-func verdictLines(r *analyze.Report) []string {
-	lines := []string{"", fmt.Sprintf("verdict: %s", r.Verdict)}
-	for i := range r.Mirrors {
-		m := &r.Mirrors[i]
-		for _, reason := range m.Reasons {
-			lines = append(lines, "  "+reason)
-		}
-		if m.Shown != "" {
-			lines = append(lines, "  "+m.Shown)
-		}
-		for _, c := range m.Clusters {
-			lines = append(lines, fmt.Sprintf("  %6d x %s: %s", c.Count, c.Endpoint, c.Title))
-		}
-	}
-	return lines
 }

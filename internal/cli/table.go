@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 )
 
 // style is how a cell looks on a terminal that has colours.
@@ -82,9 +81,9 @@ func (t *table) tabbed() string {
 func (t *table) lines(color bool) []string {
 	widths := make([]int, len(t.header))
 	for i, h := range t.header {
-		widths[i] = utf8.RuneCountInString(h)
+		widths[i] = textWidth(h)
 		for _, row := range t.rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
+			widths[i] = max(widths[i], textWidth(row[i].text))
 		}
 	}
 	header := make([]cell, len(t.header))
@@ -108,7 +107,7 @@ func (t *table) lines(color bool) []string {
 func (t *table) line(row []cell, widths []int, color bool) string {
 	var b strings.Builder
 	for i, c := range row {
-		pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text))
+		pad := strings.Repeat(" ", widths[i]-textWidth(c.text))
 		if i == 0 {
 			b.WriteString("  ")
 		} else {

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/understudy-proxy/understudy/internal/analyze"
+	"github.com/understudy-proxy/understudy/internal/judge"
+)
+
+// reportMarkdown is a report for a comment on a pull request, in the Markdown of
+// GitHub. Everything that came from elsewhere is escaped: it can neither be markup
+// nor mention anybody.
+func reportMarkdown(r *analyze.Report) string {
+	b := new(strings.Builder)
+	verdict := r.Verdict
+	if len(r.Mirrors) == 0 {
+		verdict = judge.NotEnoughTraffic
+	}
+	fmt.Fprintf(b, "## %s %s\n\n", verdictSigns[verdict], markdown(string(verdict)))
+	if len(r.Mirrors) == 0 {
+		b.WriteString("Nothing has been compared yet.\n")
+	}
+	for i := range r.Mirrors {
+		markdownMirror(b, &r.Mirrors[i])
+	}
+	if text := lostText(r.Lost); text != "" {
+		fmt.Fprintf(b, "%s\n", markdown(text))
+	}
+	return b.String()
+}
+
+// verdictSigns can be told apart without colours, too.
+var verdictSigns = map[judge.Verdict]string{judge.Pass: "✅", judge.Fail: "❌", judge.Running: "⏳", judge.NotEnoughTraffic: "⏳"}
+
+func markdownMirror(b *strings.Builder, m *analyze.MirrorReport) {
+	fmt.Fprintf(b, "### %s %s\n\n", verdictSigns[m.Verdict], markdown(verdictSentence(m)))
+	for _, reason := range m.Reasons {
+		fmt.Fprintf(b, "- %s\n", markdown(reason))
+	}
+	about := strings.TrimSpace(fmt.Sprintf("%s compared. %s %s", plural(int(m.Pairs), "pair"), m.Shown, classesText(m)))
+	fmt.Fprintf(b, "\n%s\n\n", markdown(about))
+
+	var rows [][]string
+	for _, c := range checksOf(m) {
+		rows = append(rows, []string{code(endpointText(c.Endpoint)), markdown(string(c.Metric)), markdown(string(c.Verdict)), fmt.Sprint(c.Pairs),
+			effectText(c.Metric, c.Effect), effectText(c.Metric, c.Low) + " to " + effectText(c.Metric, c.High), effectText(c.Metric, c.Limit)})
+	}
+	markdownTable(b, "Checks", []string{"endpoint", "check", "verdict", "pairs", "effect", "interval", "limit"}, rows)
+
+	rows = nil
+	for i := range m.Endpoints {
+		e := &m.Endpoints[i]
+		if e.Primary.P50 > 0 {
+			rows = append(rows, []string{code(endpointText(e.Endpoint)),
+				durationText(e.Primary.P50), durationText(e.Primary.P95), durationText(e.Primary.P99),
+				durationText(e.Shadow.P50), durationText(e.Shadow.P95), durationText(e.Shadow.P99)})
+		}
+	}
+	markdownTable(b, "Latency", []string{"endpoint", "primary p50", "p95", "p99", "shadow p50", "p95", "p99"}, rows)
+
+	for i := range m.Clusters {
+		if i == mostClusters {
+			fmt.Fprintf(b, "And %d more differences.\n\n", len(m.Clusters)-mostClusters)
+			break
+		}
+		markdownCluster(b, &m.Clusters[i])
+	}
+
+	rows = nil
+	for i := range m.Noise {
+		n := &m.Noise[i]
+		rows = append(rows, []string{code(endpointText(n.Endpoint)), code(n.Path), markdown(n.Why), fmt.Sprint(n.Seen)})
+	}
+	markdownTable(b, "Learned to be no difference", []string{"endpoint", "path", "why", "seen"}, rows)
+}
+
+func markdownCluster(b *strings.Builder, c *analyze.Cluster) {
+	fmt.Fprintf(b, "<details><summary>%s: %s (%s, %s)</summary>\n\n", code(endpointText(c.Endpoint)), code(c.Title), plural(int(c.Count), "pair"), portion(c.Rate))
+	for i := range c.Predictors {
+		fmt.Fprintf(b, "- %s\n", markdown(predictorSentence(&c.Predictors[i])))
+	}
+	if len(c.Predictors) > 0 {
+		b.WriteString("\n")
+	}
+	writeMarkdownTable(b, []string{"path", "", "primary", "shadow"}, differenceCells(c))
+	if c.Curl != "" {
+		b.WriteString("\n")
+		fence(b, "sh", c.Curl)
+	}
+	b.WriteString("\n</details>\n\n")
+}
+
+func differenceCells(c *analyze.Cluster) [][]string {
+	var rows [][]string
+	for i := range c.Differences {
+		d := &c.Differences[i]
+		rows = append(rows, []string{code(d.Path), markdown(string(d.Kind)), code(sideText(d.Primary)), code(sideText(d.Shadow))})
+	}
+	return rows
+}
+
+// markdownTable writes a table that opens at a click, or nothing without rows.
+func markdownTable(b *strings.Builder, title string, header []string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "<details><summary>%s</summary>\n\n", title)
+	writeMarkdownTable(b, header, rows)
+	b.WriteString("\n</details>\n\n")
+}
+
+func writeMarkdownTable(b *strings.Builder, header []string, rows [][]string) {
+	fmt.Fprintf(b, "| %s |\n|%s\n", strings.Join(header, " | "), strings.Repeat("---|", len(header)))
+	for _, row := range rows {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
+	}
+}
+
+// markdown escapes text so that it is that text and nothing else. A reference to a
+// character never is markup (CommonMark, section 2.5). GitHub looks for mentions and
+// the like only after that; a space without width keeps it from finding them.
+func markdown(text string) string {
+	return strings.NewReplacer("&#64;", "&#64;&#8203;", "&#35;", "&#35;&#8203;").Replace(escaped(text))
+}
+
+// code is text in the type of code, in which nothing is mentioned.
+func code(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "<code>" + escaped(text) + "</code>"
+}
+
+// escaped writes signs that may be markup somewhere as references.
+func escaped(text string) string {
+	// What is no markup within a line. A point is, in www.example.com, and behind a
+	// number that begins a line, as is a hyphen there.
+	const plain = " ,%/'\"(){};=-"
+	var b strings.Builder
+	runes := []rune(printable(text))
+	for i, r := range runes {
+		safe := r >= 0x80 || isAlphanumeric(r) || strings.ContainsRune(plain, r) && !(r == '-' && i == 0)
+		if r == '.' {
+			last := i+1 == len(runes) || runes[i+1] == ' '
+			safe = i > 0 && (last && !isDigit(runes[i-1]) || !last && isDigit(runes[i+1]))
+		}
+		if safe {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "&#%d;", r)
+		}
+	}
+	return b.String()
+}
+
+func isDigit(r rune) bool { return '0' <= r && r <= '9' }
+
+func isAlphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || isDigit(r)
+}
+
+// fence writes a block of code, with fences that are longer than any in it.
+func fence(b *strings.Builder, language, text string) {
+	text = printableLines(strings.TrimRight(text, "\n"))
+	fences := "```"
+	for strings.Contains(text, fences) {
+		fences += "`"
+	}
+	fmt.Fprintf(b, "%s%s\n%s\n%s\n", fences, language, text, fences)
+}
