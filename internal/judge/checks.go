@@ -105,11 +105,12 @@ func (t *Tally) mismatch(p Params) Check {
 	if 2*t.Control.Total.Pairs >= total.Pairs && total.Pairs > 0 {
 		c.Pairs, c.Worse, c.Better = t.Control.Total.Pairs, t.Control.Total.Worse, t.Control.Total.Better
 		c.Effect = t.Control.Total.excess()
-		c.Low, c.High = excess(t.Control.Total, p.Alpha)
+		c.Low, _ = excess(t.Control.Total, p.Alpha)
+		_, c.High = excess(count{c.Pairs + t.Waiting, c.Worse + t.Waiting, c.Better}, p.Alpha)
 		return c
 	}
 	low, _ := Interval(total.Worse, total.Pairs, p.Alpha)
-	_, high := Interval(total.Worse, total.Pairs, 0.9*p.Alpha)
+	_, high := Interval(total.Worse+t.Waiting, total.Pairs+t.Waiting, 0.9*p.Alpha)
 	c.Effect = total.excess() - share(t.RepeatMismatches, t.Repeats)
 	c.Low, c.High = low-noise, high-lowest
 	return c

@@ -224,6 +224,23 @@ func TestNoiseOfMismatches(t *testing.T) {
 	}
 }
 
+// Nobody passes while it is open whether what differs is noise.
+func TestPairsThatWait(t *testing.T) {
+	p := ParamsOf(config.Judge{})
+	for _, controlled := range []bool{false, true} {
+		tally := NewTally("GET /", p)
+		for range 6000 {
+			tally.Observe(Pair{Controlled: controlled})
+		}
+		for waiting, want := range map[int64]Verdict{0: Pass, 100: Running} {
+			tally.Waiting = waiting
+			if c := tally.Checks(p)[1]; c.Verdict != want {
+				t.Errorf("%d wait, controlled %v: %+v", waiting, controlled, c)
+			}
+		}
+	}
+}
+
 // With a control of every pair, what differs by itself needs no assumption.
 func TestControls(t *testing.T) {
 	p := ParamsOf(config.Judge{})

@@ -47,6 +47,11 @@ type Tally struct {
 	Repeats          int64 `json:"repeats"` // of the same request to the same version, controls among them
 	RepeatMismatches int64 `json:"repeatMismatches"`
 
+	// Waiting is how many pairs are not observed yet because it is still to be found
+	// out whether their differences are noise. Who keeps them sets it before asking for
+	// checks: no PASS is given that they could take back. It is not part of the state.
+	Waiting int64 `json:"-"`
+
 	PrimaryLatency Sketch  `json:"primaryLatency"` // in seconds
 	ShadowLatency  Sketch  `json:"shadowLatency"`
 	Ratio          Sketch  `json:"ratio"`  // of both, the offsets taken off
