@@ -31,11 +31,11 @@ func (r *Redactor) Exchange(x *traffic.Exchange) {
 	if len(r.protobuf) > 0 {
 		w.numbers = r.numbersOf(w.method)
 	}
-	x.Path = w.string(x.Path, false)
-	x.Query = w.string(x.Query, true)
-	x.UserAgent = w.string(x.UserAgent, false)
-	x.Error = w.string(x.Error, false)
-	x.GRPC.Message = w.string(x.GRPC.Message, false)
+	x.Path = w.string(x.Path, inTarget)
+	x.Query = w.string(x.Query, inQuery)
+	x.UserAgent = w.string(x.UserAgent, inText)
+	x.Error = w.string(x.Error, inText)
+	x.GRPC.Message = w.string(x.GRPC.Message, inText)
 	w.messageOf(x.Request)
 	w.outcome(&x.Primary)
 	for i := range x.Copies {
@@ -44,27 +44,27 @@ func (r *Redactor) Exchange(x *traffic.Exchange) {
 }
 
 func (w *worker) outcome(o *traffic.Outcome) {
-	o.Error = w.string(o.Error, false)
-	o.GRPC.Message = w.string(o.GRPC.Message, false)
+	o.Error = w.string(o.Error, inText)
+	o.GRPC.Message = w.string(o.GRPC.Message, inText)
 	w.messageOf(o.Answer)
 }
 
 // string redacts text for people, or a query.
-func (w *worker) string(s string, query bool) string {
+func (w *worker) string(s string, in place) string {
 	if s == "" {
 		return s
 	}
 	w.text = append(w.text[:0], s...)
-	if out := w.line(w.text, query); !same(out, w.text) {
+	if out := w.line(w.text, in); !same(out, w.text) {
 		return string(out)
 	}
 	return s
 }
 
 // line redacts pairs, URLs and what looks like a credential.
-func (w *worker) line(b []byte, query bool) []byte {
+func (w *worker) line(b []byte, in place) []byte {
 	e := edit{src: b}
-	w.pairs(&e, 0, len(b), query)
+	w.pairs(&e, 0, len(b), in)
 	return w.shapes(w.urls(e.end()))
 }
 
@@ -74,7 +74,9 @@ func (w *worker) messageOf(m *traffic.Message) {
 	}
 	b := content.Read(m, unpackLimit)
 	declared, _ := content.Lookup(m.Head, "content-type")
+	w.cut = b.Cut
 	out := w.body(b, declared, 0)
+	w.cut = false
 	unpacked := b.Encoded && (b.Cut || b.Err != nil || !same(out, b.Data))
 	if unpacked || !same(out, b.Data) {
 		w.replace(m, b, out)
@@ -151,5 +153,5 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 		e = edit{src: b}
 	}
 	w.json(&e, 0, len(b), 0, true)
-	return w.line(e.end(), false)
+	return w.line(e.end(), inText)
 }

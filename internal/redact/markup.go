@@ -60,15 +60,15 @@ func (w *worker) tag(e *edit, from, to int, name []byte) bool {
 	if bytes.IndexByte(e.src[from:to], '=') < 0 {
 		return named
 	}
-	byAttribute := false
-	var first, last int // of the value
+	byAttribute := e.src[to-1] != '>' // it was cut off, perhaps before the name
+	var first, last int               // of the value
 	for i := from + 1 + len(name); i < to; {
 		eq := bytes.IndexByte(e.src[i:to], '=')
 		if eq < 0 {
 			break
 		}
 		eq += i
-		start, end := valueAt(e.src[:to], eq+1, false)
+		start, end := valueAt(e.src[:to], eq+1, inText)
 		switch key := lastWord(e.src[i:eq]); {
 		case equalsAny(key, "name", "id", "key", "property"):
 			byAttribute = byAttribute || w.named(e.src[start:end], w.fields.has)

@@ -37,6 +37,7 @@ type worker struct {
 	value   []byte // decoded
 	nested  []byte // JSON within a string
 	stack   []frame
+	cut     bool       // the body that is looked at is not all
 	method  string     // of gRPC, without its first slash
 	numbers []*numbers // fields of protobuf that are redacted in this exchange
 }
