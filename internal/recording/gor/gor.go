@@ -65,13 +65,11 @@ func (w *Writer) Write(x *traffic.Exchange) error {
 	}
 	id := w.id(x)
 	w.buf = fmt.Appendf(w.buf[:0], "%s %s %d 0\n", typeRequest, id, x.Start.UnixNano())
-	at := len(w.buf)
-	w.buf = raw.Append(w.buf, x.Request, false)
-	if bytes.Contains(w.buf[at:], []byte(separator)) {
+	w.buf = append(raw.Append(w.buf, x.Request, false), separator...)
+	if !endsAtFirst(w.buf) {
 		w.leftOut.Requests++
 		return nil
 	}
-	w.buf = append(w.buf, separator...)
 	w.answer(typePrimary, id, x, &x.Primary)
 	for i := range x.Copies {
 		w.answer(typeShadow, id, x, &x.Copies[i])
@@ -104,14 +102,16 @@ func (w *Writer) answer(kind, id string, x *traffic.Exchange, o *traffic.Outcome
 	}
 	before := len(w.buf)
 	w.buf = fmt.Appendf(w.buf, "%s %s %d %d\n", kind, id, x.Start.Add(o.Start).UnixNano(), max(o.End-o.Start, 0))
-	at := len(w.buf)
-	w.buf = raw.Append(w.buf, o.Answer, raw.Bodiless(x.Method, o.Status))
-	if bytes.Contains(w.buf[at:], []byte(separator)) {
+	w.buf = append(raw.Append(w.buf, o.Answer, raw.Bodiless(x.Method, o.Status)), separator...)
+	if !endsAtFirst(w.buf[before:]) {
 		w.buf = w.buf[:before]
 		w.leftOut.Answers++
-		return
 	}
-	w.buf = append(w.buf, separator...)
+}
+
+// endsAtFirst says whether a message has its separator at its end only.
+func endsAtFirst(message []byte) bool {
+	return bytes.Index(message, []byte(separator)) == len(message)-len(separator)
 }
 
 // Reader reads a file. One goroutine uses it.
@@ -152,7 +152,7 @@ func split(data []byte, atEOF bool) (advance int, token []byte, err error) {
 		return i + len(separator), data[:i], nil
 	}
 	if atEOF && len(data) > 0 {
-		return len(data), data, nil
+		return len(data), bytes.TrimSuffix(data, []byte(separator[:len(separator)-1])), nil
 	}
 	return 0, nil, nil
 }

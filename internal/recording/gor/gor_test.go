@@ -203,6 +203,7 @@ func (broken) Write([]byte) (int, error) { return 0, errBroken }
 // FuzzReader reads any file; what it understands is written, and read again.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte(written))
+	f.Add([]byte(strings.TrimSuffix(written, "\n")))
 	f.Add([]byte("1 a 1\nGET / HTTP/1.1\n\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		all, err := read(NewReader(bytes.NewReader(file)))

@@ -126,6 +126,23 @@ func TestArchivesComeBackAsTheyWere(t *testing.T) {
 	same(t, got, exchanges())
 }
 
+func TestHostsThatAreNone(t *testing.T) {
+	t.Parallel()
+	x := exchanges()[1]
+	for _, host := range []string{"", "a b", "a/b", "[::1"} {
+		x.Host = host
+		x.Request.Head = []byte("HEAD / HTTP/1.1\r\nHost: " + host + "\r\n")
+		if host == "" {
+			x.Request.Head = []byte("HEAD / HTTP/1.1\r\n")
+		}
+		got, err := read(bytes.NewReader(write(t, Options{}, []*traffic.Exchange{x})))
+		if err != nil {
+			t.Fatalf("%q: %v", host, err)
+		}
+		same(t, got, []*traffic.Exchange{x})
+	}
+}
+
 func TestAnEmptyArchive(t *testing.T) {
 	t.Parallel()
 	text := write(t, Options{Version: "1.0"}, nil)
@@ -319,6 +336,7 @@ func TestTimeIsTheSumOfItsPhases(t *testing.T) {
 // read again the same.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte(foreign))
+	f.Add([]byte(`{"log":{"entries":[{"startedDateTime":"2026-05-01T13:04:06Z","request":{"method":"GET","url":"http://h/%20%c3","headers":[{"name":"host","value":"a b"}]}}]}}`))
 	golden, err := os.ReadFile("testdata/golden.har")
 	if err != nil {
 		f.Fatal(err)

@@ -289,7 +289,7 @@ func (e *entry) requestMessage() (*traffic.Message, error) {
 		encoded = p.Encoded
 	}
 	f := frame{start: r.Method + " " + path + " " + version + "\r\n", fields: r.Headers, asIs: e.Understudy != nil, encoded: encoded}
-	if _, found := lookup(r.Headers, "host"); !found {
+	if _, found := lookup(r.Headers, "host"); !found && u.Host != noHost {
 		f.start += "Host: " + u.Host + "\r\n"
 	}
 	f.fill(m, r.Trailers)

@@ -148,9 +148,16 @@ func (w *Writer) request(x *traffic.Exchange) request {
 	return r
 }
 
+// noHost stands where a client named none, or none that an URL can have.
+const noHost = "unknown.invalid"
+
 // target is the absolute URL of x. Which of http and https a client used is not
 // known.
 func target(x *traffic.Exchange) string {
+	host := x.Host
+	if u, err := url.Parse("http://" + host + "/"); err != nil || host == "" || u.Host != host {
+		host = noHost
+	}
 	path := x.Path
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // OPTIONS *, CONNECT
@@ -166,7 +173,7 @@ func target(x *traffic.Exchange) string {
 			b.WriteByte(c)
 		}
 	}
-	return "http://" + x.Host + b.String()
+	return "http://" + host + b.String()
 }
 
 func (w *Writer) response(o *traffic.Outcome) response {
