@@ -1,8 +1,8 @@
 package analyze
 
 import (
-	"slices"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"

@@ -26,6 +26,10 @@ type Options struct {
 	Takers  []traffic.Sink // get every exchange, redacted, before its memory is given back: they have copied what they need when Offer returns
 	Offline bool           // the shadow is not asked again
 	Asker   Asker          // who asks it; nil = by HTTP
+
+	// OtherKey says that the primary's answers were redacted with another key
+	// already, so that tokens cannot be told from each other.
+	OtherKey bool
 }
 
 // Bounds and paces of a pipeline.

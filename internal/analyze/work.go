@@ -3,6 +3,7 @@ package analyze
 import (
 	"time"
 
+	"github.com/understudy-proxy/understudy/internal/redact"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -109,7 +110,7 @@ func (p *Pipeline) look(x *traffic.Exchange) {
 	defer p.mu.Unlock()
 	defer x.Release()
 	raw := p.keepRaw(x)
-	p.redactor.Exchange(x)
+	p.redact(x)
 	for _, t := range p.options.Takers {
 		t.Offer(x)
 	}
@@ -126,6 +127,14 @@ func (p *Pipeline) look(x *traffic.Exchange) {
 			p.asker.pair()
 		}
 		m.look(x, c, raw)
+	}
+}
+
+// redact replaces what is secret, where that has not been done before.
+func (p *Pipeline) redact(x *traffic.Exchange) {
+	p.redactor.Exchange(x)
+	if p.options.OtherKey {
+		redact.Alike(x)
 	}
 }
 
@@ -154,7 +163,7 @@ func (p *Pipeline) hear(r reply) {
 	if r.outcome != nil {
 		own := *q.Live
 		own.Request, own.Copies = keepMessage(q.Request), []traffic.Outcome{*r.outcome}
-		p.redactor.Exchange(&own)
+		p.redact(&own)
 		r.outcome = &own.Copies[0]
 	}
 	m.hear(q, r.outcome)

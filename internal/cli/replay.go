@@ -160,6 +160,7 @@ func (o *replayOptions) read(cmd *cobra.Command) error {
 	case o.mirror != "" && o.config == "":
 		return errors.New("--mirror names a mirror of a configuration: give it with -c")
 	}
+	o.replay.NoTokens = o.redacted == "skip"
 	o.replay.Concurrency, o.target.Conns = o.concurrency, o.concurrency
 	return nil
 }

@@ -19,7 +19,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/recording"
+	"github.com/understudy-proxy/understudy/internal/redact"
 	"github.com/understudy-proxy/understudy/internal/replay"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
@@ -38,7 +40,7 @@ func shop(t *testing.T, change func(http.ResponseWriter, *http.Request) bool) (u
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"product":{"id":%q,"price":10.5,"tags":["a","b"]}}`, r.URL.Path)
+		fmt.Fprintf(w, `{"product":{"id":%q,"price":10.5,"tags":["a","b"]},"session_token":"s3cret%s"}`, r.URL.Path, r.URL.Path)
 	}))
 	t.Cleanup(s.Close)
 	return s.URL, func() []string {
@@ -48,11 +50,16 @@ func shop(t *testing.T, change func(http.ResponseWriter, *http.Request) bool) (u
 	}
 }
 
-// record asks a service, and writes what it answers to a recording.
+// record asks a service, and writes what it answers to a recording, redacted with
+// a key that nobody has.
 func record(t *testing.T, url string, requests ...*http.Request) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
 	w, err := recording.Create(folder, recording.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	redactor, err := redact.New(config.Redact{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +94,7 @@ func record(t *testing.T, url string, requests ...*http.Request) (folder string)
 			Backend: "shop-v1", Status: answer.StatusCode, Bytes: int64(len(body)), First: time.Millisecond, End: time.Millisecond,
 			Answer: &traffic.Message{Head: []byte(head.String()), Body: body, Length: int64(len(body)), Whole: true},
 		}
+		redactor.Exchange(x)
 		if !w.Offer(x) {
 			t.Fatal("the recording is refused")
 		}
@@ -349,7 +357,7 @@ backends:
 	}
 	changed, _ := shop(t, func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"product":{"id":%q,"price":"10.50","tags":["a","b"]}}`, r.URL.Path)
+		fmt.Fprintf(w, `{"product":{"id":%q,"price":"10.50","tags":["a","b"]},"session_token":"s3cret%s"}`, r.URL.Path, r.URL.Path)
 		return true
 	})
 	said := replayJSON(t, ExitNo, folder, "--target", changed, "--speed", "max")

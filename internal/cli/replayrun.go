@@ -40,7 +40,7 @@ func replayRun(ctx context.Context, opts *replayOptions) error {
 		return &usageError{fmt.Errorf("--target: %w", err)}
 	}
 	defer target.Close()
-	pipeline, err := analyze.New(cfg, analyze.Options{Offline: opts.once, Asker: targetAsker{target}})
+	pipeline, err := analyze.New(cfg, analyze.Options{Offline: opts.once, Asker: targetAsker{target}, OtherKey: cfg.Redact.Key == ""})
 	if err != nil {
 		return err
 	}

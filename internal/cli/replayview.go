@@ -80,6 +80,9 @@ func summaryLines(s *replay.Summary) []string {
 	if why := reasons(s.Skipped); why != "" {
 		lines = append(lines, fmt.Sprintf("  %-9s %s", "not sent", why))
 	}
+	if s.Tokens > 0 {
+		lines = append(lines, fmt.Sprintf("  %-9s %d were sent with tokens in place of secrets: --header sets what is valid now, --redacted skip leaves them out", "redacted", s.Tokens))
+	}
 	if s.Refused > 0 {
 		lines = append(lines, fmt.Sprintf("  %-9s %d answers came faster than they could be compared", "lost", s.Refused))
 	}

@@ -14,6 +14,7 @@ type job struct {
 	due      time.Time // when it should be sent
 	begun    time.Time // when a courier took it
 	size     int64
+	tokens   bool // it carries some in place of secrets
 	held     bool // an earlier one of its session was not answered yet when it was due
 	crowded  bool // everybody was busy when it was its session's turn
 }

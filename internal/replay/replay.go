@@ -5,9 +5,11 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-proxy/understudy/internal/redact"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -21,7 +23,7 @@ type Options struct {
 	Concurrency int                            // requests that are sent and not answered yet; 0 = 256
 	Writes      bool                           // send requests that write, too
 	Cut         bool                           // send requests whose body was not kept whole, too
-	Redacted    func(m *traffic.Message) bool  // says of requests that they carry tokens for secrets; those are left out. nil = none is
+	NoTokens    bool                           // leave out requests with tokens in place of secrets, which the target does not know
 	Filter      func(x *traffic.Exchange) bool // requests of which it says false are left out; nil = none is
 	Limit       int64                          // requests that are sent; 0 = all
 	For         time.Duration                  // what is due later is not sent; 0 = no end
@@ -140,13 +142,14 @@ func (r *Replay) read(ctx context.Context, source Source, jobs *feed) (End, erro
 			return EndError, err
 		}
 		r.books.read.Add(1)
-		if why := r.leftOut(x); why != "" {
+		tokens, why := r.leftOut(x)
+		if why != "" {
 			r.books.skip(why)
 			x.Release()
 			continue
 		}
 		x.Copies = nil
-		j := &job{exchange: x, session: r.options.Session.of(x, r.seed), size: sizeOf(x)}
+		j := &job{exchange: x, session: r.options.Session.of(x, r.seed), size: sizeOf(x), tokens: tokens}
 		if !jobs.put(ctx, j) {
 			r.leaveOut("", j)
 			return EndInterrupt, nil
@@ -156,27 +159,42 @@ func (r *Replay) read(ctx context.Context, source Source, jobs *feed) (End, erro
 	return EndLimit, nil
 }
 
-// leftOut says why an exchange is not sent, or nothing if it is.
-func (r *Replay) leftOut(x *traffic.Exchange) Skip {
+// leftOut says why an exchange is not sent, or nothing if it is, and then whether
+// it is sent with tokens in place of secrets.
+func (r *Replay) leftOut(x *traffic.Exchange) (tokens bool, why Skip) {
 	o := &r.options
 	switch {
 	case o.Filter != nil && !o.Filter(x):
-		return SkipFilter
+		return false, SkipFilter
 	case x.Request == nil:
-		return SkipNotKept
+		return false, SkipNotKept
 	case x.Primary.Status == 101 || x.Method == "CONNECT":
-		return SkipUpgrade
+		return false, SkipUpgrade
 	case writes(x.Method) && !o.Writes:
-		return SkipWrite
+		return false, SkipWrite
 	case (x.Request.Cut() || !x.Request.Whole) && !o.Cut:
-		return SkipCut
-	case o.Redacted != nil && o.Redacted(x.Request):
-		return SkipRedacted
+		return false, SkipCut
 	}
-	if _, err := o.Target.request(context.Background(), x.Request); err != nil {
-		return SkipInvalid
+	q, err := o.Target.request(context.Background(), x.Request)
+	if err != nil {
+		return false, SkipInvalid
 	}
-	return ""
+	if tokens = hasTokens(q, x.Request.Body); tokens && o.NoTokens {
+		return false, SkipRedacted
+	}
+	return tokens, ""
+}
+
+// hasTokens says whether a request carries tokens of redaction.
+func hasTokens(q *http.Request, body []byte) bool {
+	for _, values := range q.Header {
+		for _, v := range values {
+			if redact.Has([]byte(v)) {
+				return true
+			}
+		}
+	}
+	return redact.Has([]byte(q.URL.Opaque)) || redact.Has(body)
 }
 
 // writes says that requests of a method may change something, as a mirror does.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/redact"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -189,6 +191,9 @@ func TestWhatIsNotSentHasAReason(t *testing.T) {
 		return x
 	}
 	cut := func(x *traffic.Exchange) { x.Request.Length = 5 }
+	token := func(x *traffic.Exchange) {
+		x.Request.Head = []byte(head + "Authorization: Bearer redacted-0123456789ab\r\n")
+	}
 	for _, test := range []struct {
 		name    string
 		x       *traffic.Exchange
@@ -206,7 +211,9 @@ func TestWhatIsNotSentHasAReason(t *testing.T) {
 		{"a tunnel", with(func(x *traffic.Exchange) { x.Primary.Status = 101 }), Options{}, SkipUpgrade},
 		{"a CONNECT", with(func(x *traffic.Exchange) { x.Method = "CONNECT" }), Options{}, SkipUpgrade},
 		{"not asked for", with(func(*traffic.Exchange) {}), Options{Filter: func(*traffic.Exchange) bool { return false }}, SkipFilter},
-		{"tokens", with(func(*traffic.Exchange) {}), Options{Redacted: func(*traffic.Message) bool { return true }}, SkipRedacted},
+		{"a token", with(token), Options{NoTokens: true}, SkipRedacted},
+		{"a token, if that is fine", with(token), Options{}, ""},
+		{"no token", with(func(*traffic.Exchange) {}), Options{NoTokens: true}, ""},
 		{"no request", with(func(x *traffic.Exchange) { x.Request.Head = []byte("nonsense\r\n") }), Options{}, SkipInvalid},
 		{"a broken field", with(func(x *traffic.Exchange) { x.Request.Head = []byte(head + "a b: c\r\n") }), Options{}, SkipInvalid},
 	} {
@@ -482,4 +489,35 @@ func TestWhatTheSinkGetsIsLikeAMirrorsExchange(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTokensInPlaceOfSecretsAreCounted(t *testing.T) {
+	t.Parallel()
+	redactor, err := redact.New(config.Redact{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := func(head, body string) *traffic.Exchange {
+		x := recorded("x", 0, "10.0.0.1", head, body)
+		redactor.Exchange(x)
+		return x
+	}
+	exchanges := func() []*traffic.Exchange {
+		return []*traffic.Exchange{
+			secrets("GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer abc\r\n", ""),
+			secrets("GET /b?password=abc HTTP/1.1\r\nHost: h\r\n", ""),
+			secrets("POST /c HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n", `{"password": "abc"}`),
+			secrets("GET /d HTTP/1.1\r\nHost: h\r\nX-Public: abc\r\n", ""),
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := openHouse(t, nil)
+		if s := play(t, t.Context(), h, Options{Writes: true}, exchanges()...); s.Tokens != 3 || s.Sent != 4 {
+			t.Errorf("%d of %d with tokens", s.Tokens, s.Sent)
+		}
+		set := target(t, TargetOptions{Dial: h.dial, Headers: []Header{{"Authorization", "Bearer new"}}})
+		if s := play(t, t.Context(), h, Options{Target: set, Writes: true, NoTokens: true}, exchanges()...); s.Tokens != 0 || s.Sent != 2 || s.Skipped[SkipRedacted] != 2 {
+			t.Errorf("with a new authorization %d of %d with tokens, skipped %v", s.Tokens, s.Sent, s.Skipped)
+		}
+	})
 }

@@ -59,6 +59,7 @@ type Summary struct {
 	Dropped   int64                    `json:"dropped"`  // by us, with an error
 	Statuses  map[int]int64            `json:"statuses"` // of completed ones
 	Refused   int64                    `json:"refused"`  // sent and answered, and not compared
+	Tokens    int64                    `json:"tokens"`   // sent with tokens in place of secrets
 
 	// Schedule is how late requests were handed on, whatever the target does;
 	// Lateness how late they were sent, with what they waited for earlier ones of
@@ -167,6 +168,9 @@ func (b *books) sent(j *job, recorded, now *traffic.Outcome, refused bool) {
 	}
 	if refused {
 		b.s.Refused++
+	}
+	if j.tokens {
+		b.s.Tokens++
 	}
 	if j.held {
 		b.s.Held++
