@@ -42,7 +42,7 @@ type replayOptions struct {
 func newCmdReplay(s *Streams, runF func(*replayOptions) error) *cobra.Command {
 	opts := &replayOptions{streams: s}
 	cmd := &cobra.Command{
-		Use:   "replay FOLDER --target URL",
+		Use:   "replay DIR --target URL",
 		Short: "Send a recording again, and compare the answers with the recorded ones",
 		Long: `Send the requests of a recording to a target again, at the recorded pace or
 another, and compare what it answers now with what the primary answered then.
@@ -55,13 +55,13 @@ What is not sent is counted with its reason. Requests that write are sent with
 Exit codes: 0 the verdict is PASS, 1 it is FAIL, 3 there was too little to tell.
 Ctrl-C ends early, with the report so far; a second one ends at once.`,
 		Example: `  # Does the next version answer as the recorded one did?
-  understudy replay recording --target http://127.0.0.1:9001
+  understudy replay recordings --target http://127.0.0.1:9001
 
   # Ten minutes at 500 requests per second, over and over
-  understudy replay recording --target http://127.0.0.1:9001 --rate 500 --for 10m --loop 100
+  understudy replay recordings --target http://127.0.0.1:9001 --rate 500 --for 10m --loop 100
 
   # As fast as 64 requests at a time get their answers, with a token that is valid now
-  understudy replay recording --target https://staging.example.com --allow staging.example.com \
+  understudy replay recordings --target https://staging.example.com --allow staging.example.com \
     --speed max --concurrency 64 --header "authorization=Bearer $TOKEN"`,
 		Args: oneFolder,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -108,7 +108,7 @@ Ctrl-C ends early, with the report so far; a second one ends at once.`,
 func oneFolder(_ *cobra.Command, args []string) error {
 	switch len(args) {
 	case 0:
-		return usagef("say which recording: the folder that --record wrote")
+		return usagef("say which recording: the folder that run --record wrote")
 	case 1:
 		return nil
 	}

@@ -234,8 +234,13 @@ func TestATargetThatDoesNotAnswerInTimeFails(t *testing.T) {
 			to := target(t, TargetOptions{Timeout: 2 * time.Second, Dial: func(context.Context, string, string) (net.Conn, error) {
 				ours, theirs := net.Pipe()
 				go func() {
-					go io.WriteString(theirs, answer)
-					io.Copy(io.Discard, theirs)
+					defer theirs.Close()
+					r := bufio.NewReader(theirs)
+					if _, err := http.ReadRequest(r); err != nil {
+						return
+					}
+					io.WriteString(theirs, answer)
+					io.Copy(io.Discard, r) // until the other side has enough
 				}()
 				return ours, nil
 			}})

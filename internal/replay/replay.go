@@ -82,6 +82,7 @@ func New(o Options) (*Replay, error) {
 // the target's timeout at most. The summary is of what was done, also with an
 // error, which is the source's.
 func (r *Replay) Run(ctx context.Context, source Source) (*Summary, error) {
+	r.books.begin(time.Now())
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	jobs := newFeed()
@@ -100,7 +101,6 @@ func (r *Replay) Run(ctx context.Context, source Source) (*Summary, error) {
 		defer close(stopped)
 		r.leaveOut(EndInterrupt, r.crew.stop()...)
 	})
-	r.books.begin(time.Now())
 	r.schedule(ctx, jobs)
 	stopReading()
 	end := <-read

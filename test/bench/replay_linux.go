@@ -54,15 +54,15 @@ func (b *bench) replay(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("%d requests, answers of %d bytes; lateness and latency in ms\n\n", count, replayBytes)
-	fmt.Println("| pace | sent | failed | not sent | per second | schedule p99 | lateness p50 | p99 | max | first byte p50 | p99 | since due p99 |")
-	fmt.Println("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+	fmt.Println("| pace | sent | failed | not sent | not compared | per second | schedule p99 | lateness p50 | p99 | max | first byte p50 | p99 | since due p99 |")
+	fmt.Println("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, pace := range [][]string{{"--rate", strconv.FormatFloat(b.options.rate, 'f', -1, 64)}, {"--speed", "max", "--concurrency", "64"}} {
 		b.log("replaying at %v", pace)
 		s, err := runReplay(ctx, program, append([]string{"replay", folder, "--target", "http://" + target.Addr(), "-o", "json"}, pace...))
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %d | %d | %d | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", s.Pace, s.Sent, s.Sent-s.Completed, s.Read-s.Sent,
+		fmt.Printf("| %s | %d | %d | %d | %d | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", s.Pace, s.Sent, s.Sent-s.Completed, s.Read-s.Sent, s.Refused,
 			float64(s.Sent)/s.Seconds, s.Schedule.P99, s.Lateness.P50, s.Lateness.P99, s.Lateness.Max, s.Latency.P50, s.Latency.P99, s.FromDue.P99)
 	}
 	return nil
