@@ -90,6 +90,7 @@ Whatever a shadow does, live requests neither wait for it nor fail because of it
 	add("serve", newCmdDemo(s, nil))
 	add("look", newCmdCheck(s, nil))
 	add("look", newCmdStatus(s, nil))
+	add("look", newCmdRecordings(s, recordingsCommands{}))
 	add("more", newCmdVersion(s, nil))
 	add("more", newCmdCompletion(s))
 	return root
