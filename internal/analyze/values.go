@@ -16,6 +16,7 @@ type values struct {
 	Same    int64  `json:"same,omitempty"`    // pairs with that class on both sides
 	Now     int64  `json:"now,omitempty"`     // pairs of times near the exchange's own
 	Again   int64  `json:"again,omitempty"`   // values that had been seen shortly before, on their side
+	IDs     int64  `json:"ids,omitempty"`     // pairs of ids
 	Renamed int64  `json:"renamed,omitempty"` // pairs of ids that confirmed what was known of them
 	Broken  int64  `json:"broken,omitempty"`  // pairs of ids that contradicted it
 
@@ -140,7 +141,7 @@ func (v *values) fresh(pairs int64) bool {
 // Numbers must have been given out in order, too: an id that is too high by one
 // stands for another just as consistently.
 func (v *values) consistent() bool {
-	if 100*v.Broken > v.Renamed {
+	if 100*v.Broken > v.Renamed || 10*v.IDs < 9*v.Seen {
 		return false
 	}
 	if v.volatile() {
