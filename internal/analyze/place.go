@@ -79,7 +79,7 @@ const (
 	enoughStayed    = 3    // pairs in which it did
 	enoughStructure = 2    // answers that say that structure is no accident of the moment
 	enoughRepeats   = 60   // controls that say how often it is
-	enoughSeen      = 16   // pairs, where nobody can be asked
+	enoughSeen      = 24   // pairs, where nobody can be asked
 	patience        = 64   // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
 	noisyShare      = 0.3  // of the pairs: what is noise is seldom rarer than that
 	unsteadyShare   = 0.25 // of two answers to the same request
@@ -141,6 +141,9 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	}
 	if s, why := p.decideByValues(e); s != learning {
 		return s, why
+	}
+	if p.Values.ids() && p.Disagreed == 0 && p.share(e) >= 0.5 && p.Seen < patience && 10*p.Values.Broken <= p.Seen {
+		return learning, "" // each side's own ids, perhaps: that takes some to come again
 	}
 	share := p.share(e)
 	moody := p.Asked >= enoughDisagreed && p.Disagreed == p.Asked || p.Asked >= enoughAsked && p.unsteady()
@@ -217,6 +220,8 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 		return noise, "class now"
 	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
+	case v.ids() && v.Broken == 0 && p.Disagreed == 0 && p.Seen >= patience && p.share(e) >= 0.5:
+		return renamed, "renamed, as far as was seen"
 	case v.consistent() && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed && p.Disagreed == 0 || p.Asked+int64(p.asking) == 0 && v.Renamed >= enoughSeen):
 		return renamed, "renamed consistently"
 	}

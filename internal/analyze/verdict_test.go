@@ -128,7 +128,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	for i, f := range faults {
 		synctest.Test(t, func(t *testing.T) {
-			m, n := play(t, 100+uint64(i), 3000, f.fault)
+			m, n := play(t, 100+2*uint64(i), 4000, f.fault)
 			if m.Verdict != judge.Fail {
 				t.Errorf("%s: %s after %d pairs: %s", f.name, m.Verdict, n, strings.Join(m.Reasons, " "))
 			}
