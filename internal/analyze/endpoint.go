@@ -26,11 +26,13 @@ type endpoint struct {
 	index   map[spot]*place
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
+	minutes []minute
+	shaky   bool // answers are not built alike by themselves, and how often is still to be known
 	changed bool // since it was saved
 }
 
 func newEndpoint(name string, p judge.Params) *endpoint {
-	e := &endpoint{Name: name, Classes: map[compare.Class]int64{}, Tally: judge.NewTally(name, p), Traits: newFrequent(mostTraits)}
+	e := &endpoint{Name: name, Classes: map[compare.Class]int64{}, Tally: judge.NewTally(name, p), Traits: newFrequent()}
 	e.reindex()
 	return e
 }
@@ -43,7 +45,7 @@ func (e *endpoint) reindex() {
 		e.demote(p)
 	}
 	if e.Traits == nil {
-		e.Traits = newFrequent(mostTraits)
+		e.Traits = newFrequent()
 	}
 }
 
@@ -128,6 +130,7 @@ func (p *place) rename(d *compare.Difference, ids *renamings) bool {
 	if !ok {
 		return p.Standing == renamed
 	}
+	p.Values.IDs++
 	switch ids.check(f, d.Primary.Hash, d.Shadow.Hash) {
 	case confirmed:
 		p.Values.Renamed++
@@ -213,6 +216,12 @@ func spots(differences []compare.Difference) map[spot]bool {
 	for i := range differences {
 		d := &differences[i]
 		all[spotOf(d)] = true
+		switch d.Kind { // it depends on which answer comes first
+		case compare.Missing:
+			all[spot{d.Path, compare.Extra}] = true
+		case compare.Extra:
+			all[spot{d.Path, compare.Missing}] = true
+		}
 		if d.Kind == compare.Changed && !d.Similar {
 			all[spot{d.Path, shape}] = true
 		}
@@ -254,6 +263,7 @@ func (e *endpoint) absorbPlace(other *place) {
 	p.Repeats += other.Repeats
 	p.Live += other.Live
 	p.Drifts += other.Drifts
+	p.Stayed += other.Stayed
 	p.First = 0
 	if p.Values.Seen < other.Values.Seen {
 		p.Values = other.Values
@@ -282,5 +292,6 @@ func (e *endpoint) plain(traits []string) {
 // count adds a pair that has been decided about.
 func (e *endpoint) count(class compare.Class) {
 	e.Classes[class]++
+	e.roll(class, time.Now())
 	e.changed = true
 }

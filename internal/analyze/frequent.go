@@ -7,8 +7,7 @@ import "encoding/json"
 // excess, which is how often the text may never have been there.
 type frequent struct {
 	places map[string]int // in heap
-	heap   []tally        // the rarest first
-	most   int
+	heap   []tally        // the rarest first, at most mostTraits
 }
 
 // tally is a text and how often it was seen, at most.
@@ -18,10 +17,7 @@ type tally struct {
 	Excess int64  `json:"e,omitempty"`
 }
 
-// newFrequent counts up to so many texts.
-func newFrequent(most int) *frequent {
-	return &frequent{places: make(map[string]int), most: most}
-}
+func newFrequent() *frequent { return &frequent{places: make(map[string]int)} }
 
 // add counts a text.
 func (f *frequent) add(text string) {
@@ -30,7 +26,7 @@ func (f *frequent) add(text string) {
 		f.down(i)
 		return
 	}
-	if len(f.heap) < f.most {
+	if len(f.heap) < mostTraits {
 		f.heap = append(f.heap, tally{Text: text, Count: 1})
 		f.places[text] = len(f.heap) - 1
 		f.up(len(f.heap) - 1)
@@ -57,7 +53,7 @@ func (f *frequent) atMost(text string) int64 {
 	if i, ok := f.places[text]; ok {
 		return f.heap[i].Count
 	}
-	if len(f.heap) < f.most {
+	if len(f.heap) < mostTraits {
 		return 0
 	}
 	return f.heap[0].Count
@@ -104,9 +100,9 @@ func (f *frequent) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &all); err != nil {
 		return err
 	}
-	*f = *newFrequent(max(f.most, mostTraits))
+	*f = *newFrequent()
 	for _, t := range all {
-		if len(f.heap) == f.most {
+		if len(f.heap) == mostTraits {
 			break
 		}
 		f.heap = append(f.heap, t)

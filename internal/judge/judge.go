@@ -22,7 +22,7 @@ const (
 	Mismatch Metric = "mismatch" // answers differ, beyond noise
 	Errors   Metric = "errors"   // 5xx, no answer in time, or gRPC's like
 	Latency  Metric = "latency"  // to the first byte, typically
-	Tail     Metric = "tail"     // above the primary's 95th percentile
+	Tail     Metric = "tail"     // well above the primary's 95th percentile
 )
 
 // Check is one question asked of one endpoint, and how far its answer has come.

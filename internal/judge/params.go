@@ -13,7 +13,7 @@ type Params struct {
 	Excess  float64 // share of differing answers beyond noise that PASS rules out
 	Errors  float64 // share of errors beyond the primary's that PASS rules out
 	Latency float64 // share by which the shadow may be slower
-	Tail    float64 // share of answers beyond the primary's that may be in the tail
+	Tail    float64 // share of slow answers beyond the primary's that PASS rules out
 	Pairs   int64   // fewer are NOT_ENOUGH_TRAFFIC
 
 	// Floor is the share of answers that are thought to differ by themselves
@@ -29,7 +29,7 @@ type Params struct {
 
 // What no user is asked for.
 const (
-	defaultTail  = 0.005 // one answer in ten more than the twentieth that is the tail
+	defaultTail  = 0.005 // one answer in two hundred that would not have been slow
 	defaultFloor = 0.002
 	defaultSlack = 200 * time.Microsecond
 )
