@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/recording"
 )
 
@@ -290,9 +289,4 @@ func (p *progress) end() {
 	if p.shown {
 		fmt.Fprint(p.streams.Err, "\r"+clearLine)
 	}
-}
-
-// recordingOptions are those of a writer that a configuration asks for.
-func recordingOptions(c *config.Record) recording.Options {
-	return recording.Options{Segment: int64(c.Segment), Size: int64(c.Size), Age: time.Duration(c.Age)}
 }

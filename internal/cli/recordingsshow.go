@@ -192,7 +192,14 @@ func copiesText(x *traffic.Exchange) string {
 // exchangeText is a whole exchange for people.
 func exchangeText(x *traffic.Exchange) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "--- %s at %s from %s, route %s\n", printable(x.ID), x.Start.UTC().Format(time.RFC3339Nano), x.Client, orDash(x.Route))
+	fmt.Fprintf(&b, "--- %s at %s", printable(x.ID), x.Start.UTC().Format(time.RFC3339Nano))
+	if x.Client.IsValid() {
+		fmt.Fprintf(&b, " from %s", x.Client)
+	}
+	if x.Route != "" {
+		fmt.Fprintf(&b, " by route %s", x.Route)
+	}
+	b.WriteByte('\n')
 	if x.Request != nil {
 		writeMessage(&b, x.Request)
 	}
