@@ -16,6 +16,7 @@ type values struct {
 	Same    int64  `json:"same,omitempty"`    // pairs with that class on both sides
 	Now     int64  `json:"now,omitempty"`     // pairs of times near the exchange's own
 	Again   int64  `json:"again,omitempty"`   // values that had been seen shortly before, on their side
+	IDs     int64  `json:"ids,omitempty"`     // pairs of ids
 	Renamed int64  `json:"renamed,omitempty"` // pairs of ids that confirmed what was known of them
 	Broken  int64  `json:"broken,omitempty"`  // pairs of ids that contradicted it
 
@@ -71,7 +72,10 @@ func (v *values) add(d *compare.Difference, at time.Time) {
 	if v.Class == "" && v.Seen <= 4 && p == s {
 		v.Class = p
 	}
-	if p == v.Class && s == v.Class && v.Class != "" {
+	if v.Class == string(compare.Token) && (p == classPlace || s == classPlace) {
+		v.Class = classPlace // the name of a pod may look like any other that was drawn
+	}
+	if v.Class != "" && v.is(p) && v.is(s) {
 		v.Same++
 	}
 	if isNow(&d.Primary, at) && isNow(&d.Shadow, at) {
@@ -124,6 +128,16 @@ func (s *side) remember(v *compare.Value) bool {
 	return false
 }
 
+// is says that a value of a sort is of the class of these.
+func (v *values) is(sort string) bool {
+	return sort == v.Class || v.Class == classPlace && sort == string(compare.Token)
+}
+
+// ids says that the values are ids that machines make unique.
+func (v *values) ids() bool {
+	return v.volatile() && v.Class != classTime && 10*v.IDs >= 9*v.Seen
+}
+
 // volatile says that values are of one class whose values are made anew.
 func (v *values) volatile() bool { return v.Class != "" && v.Class != classPlace && v.uniform() }
 
@@ -140,7 +154,7 @@ func (v *values) fresh(pairs int64) bool {
 // Numbers must have been given out in order, too: an id that is too high by one
 // stands for another just as consistently.
 func (v *values) consistent() bool {
-	if 100*v.Broken > v.Renamed {
+	if 100*v.Broken > v.Renamed || 10*v.IDs < 9*v.Seen {
 		return false
 	}
 	if v.volatile() {
@@ -149,9 +163,11 @@ func (v *values) consistent() bool {
 	return v.Renamed >= 8 && (v.Numbers == 0 || v.Numbers == v.Seen && 10*v.Rose >= 8*v.Numbers)
 }
 
-// rising says that both sides count: chance would not make them rise together.
+// rising says that both sides count: values never come back, and three of four are
+// above those before on both sides. Requests that overtake each other make the rest.
+// Of numbers that only go together, half are; that it looks like more is one in 200.
 func (v *values) rising() bool {
-	return v.Numbers >= enoughSeen && v.Numbers == v.Seen && v.Rose >= v.Numbers-2 && v.Primary.moved() && v.Shadow.moved()
+	return v.Numbers >= enoughSeen && v.Numbers == v.Seen && v.fresh(enoughSeen) && 4*v.Rose >= 3*v.Numbers && v.Primary.moved() && v.Shadow.moved()
 }
 
 func (s *side) moved() bool { return s.Last > s.First }

@@ -100,6 +100,7 @@ Whatever a shadow does, live requests neither wait for it nor fail because of it
 	add("look", newCmdReport(s, nil))
 	add("look", newCmdDiffs(s, nil))
 	add("look", newCmdCalibrate(s, nil))
+	add("look", newCmdRecordings(s, recordingsCommands{}))
 	add("more", newCmdVersion(s, nil))
 	add("more", newCmdCompletion(s))
 	return root

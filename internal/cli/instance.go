@@ -24,12 +24,13 @@ import (
 )
 
 // instance is a running proxy with what belongs to it: the pipeline that looks at
-// what mirrors compare, its access log and its admin server, which a configuration
+// what mirrors compare, its recording, its access log and its admin server, which a configuration
 // may turn on and off.
 type instance struct {
 	options instanceOptions
 	server  *proxy.Server
 	pairs   *analyze.Pipeline
+	record  *recorder
 	access  *accesslog.Log
 	refused atomic.Uint64 // configurations
 
@@ -62,14 +63,18 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 	if i.access, err = accesslog.Open(cfg.AccessLog.Path, accesslog.Options{Stdout: o.stdout, Log: o.log}); err != nil {
 		return nil, err
 	}
-	if i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Takers: o.takers}); err != nil {
+	i.record = &recorder{log: o.log, wait: o.takeover}
+	if err := i.record.apply(cfg.Record); err != nil {
 		return nil, errors.Join(err, i.closeAccessLog())
+	}
+	if i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Takers: append([]traffic.Sink{i.record}, o.takers...)}); err != nil {
+		return nil, errors.Join(err, i.record.close(), i.closeAccessLog())
 	}
 	i.server, err = proxy.New(cfg, proxy.Options{
 		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Capture: i.pairs, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
 	})
 	if err != nil {
-		return nil, errors.Join(err, i.closePairs(context.Background()), i.closeAccessLog())
+		return nil, errors.Join(err, i.closePairs(context.Background()), i.record.close(), i.closeAccessLog())
 	}
 	// Everything that can fail does so before Start: from then on a running
 	// instance that this one takes over from is gone.
@@ -204,11 +209,14 @@ func (i *instance) applyBelow(before, cfg *config.Config) error {
 	if err := i.access.Apply(cfg.AccessLog.Path); err != nil {
 		return err
 	}
-	if err := i.pairs.Apply(cfg); err != nil {
+	if err := i.record.apply(cfg.Record); err != nil {
 		return errors.Join(err, i.access.Apply(before.AccessLog.Path))
 	}
+	if err := i.pairs.Apply(cfg); err != nil {
+		return errors.Join(err, i.record.apply(before.Record), i.access.Apply(before.AccessLog.Path))
+	}
 	if _, err := i.server.Apply(cfg); err != nil {
-		return errors.Join(err, i.pairs.Apply(before), i.access.Apply(before.AccessLog.Path))
+		return errors.Join(err, i.pairs.Apply(before), i.record.apply(before.Record), i.access.Apply(before.AccessLog.Path))
 	}
 	return nil
 }
@@ -232,7 +240,7 @@ func (i *instance) drain(ctx context.Context) error {
 	defer i.mu.Unlock()
 	i.shutdownAdmin(i.admin)
 	i.admin = nil
-	return errors.Join(err, i.closeAccessLog())
+	return errors.Join(err, i.record.close(), i.closeAccessLog())
 }
 
 // closePairs looks at what was captured last, within what ctx leaves of the time

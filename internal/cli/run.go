@@ -56,6 +56,9 @@ SIGTERM and SIGINT let requests and copies finish, a second one ends at once.`,
   # Copy a twentieth, writes too, to two shadows
   understudy run --listen :8080 --primary http://app:9000 --shadow http://next:9000 --shadow http://other:9000 --percent 5 --shadow-writes
 
+  # Record what is asked and answered, to look at it or to send it again
+  understudy run --listen 127.0.0.1:8080 --primary http://127.0.0.1:9000 --record recordings
+
   # From a file
   understudy run -c understudy.yaml
 
@@ -92,6 +95,7 @@ SIGTERM and SIGINT let requests and copies finish, a second one ends at once.`,
 	f.StringVar(&opts.quick.Admin, "admin", "", "`address` of health, metrics and status; empty = off")
 	f.StringVar(&opts.quick.AdminToken, "admin-token", "", "`token` that the admin address asks for (better in $"+tokenVariable+")")
 	f.StringVar(&opts.quick.AccessLog, "access-log", "", "`file` for a JSON line per request, - = standard output")
+	f.StringVar(&opts.quick.Record, "record", "", "`folder` for a recording of requests and answers; empty = nothing is recorded")
 	f.IntVar(&opts.quick.Workers, "workers", 0, "event loops; 0 = one per core")
 	addServeFlags(cmd, &opts.serve)
 	f.BoolVar(&opts.serve.pprof, "pprof", false, "serve profiles at the admin address")
@@ -107,7 +111,7 @@ func addServeFlags(cmd *cobra.Command, o *serveFlags) {
 }
 
 // inFile are the flags that a file says better.
-var inFile = []string{"listen", "tls-cert", "tls-key", "primary", "shadow", "backend-ca", "percent", "shadow-writes", "admin", "admin-token", "access-log", "workers"}
+var inFile = []string{"listen", "tls-cert", "tls-key", "primary", "shadow", "backend-ca", "percent", "shadow-writes", "admin", "admin-token", "access-log", "record", "workers"}
 
 func (o *runOptions) check(cmd *cobra.Command) error {
 	if _, err := o.serve.options(o.streams); err != nil {

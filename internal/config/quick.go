@@ -24,6 +24,7 @@ type QuickOptions struct {
 	Admin      string // admin address; empty = off
 	AdminToken string // needed unless Admin is loopback
 	AccessLog  string // file for the access log, "-" = stdout; empty = off
+	Record     string // folder for a recording; empty = nothing is recorded
 	Workers    int    // event loops; 0 = one per core
 }
 
@@ -42,6 +43,9 @@ func Quick(o QuickOptions) (*Config, error) {
 	if o.TLSCert != "" || o.TLSKey != "" {
 		c.Listeners[0].Protocol = "HTTPS"
 		c.Listeners[0].TLS = &ListenerTLS{Certificates: []Certificate{{Cert: o.TLSCert, Key: o.TLSKey}}}
+	}
+	if o.Record != "" {
+		c.Record = &Record{Directory: o.Record}
 	}
 	rule := Rule{Backends: []BackendRef{{Name: "primary"}}}
 	shadows := o.Shadows

@@ -29,16 +29,16 @@ type entry struct {
 }
 
 type request struct {
-	Method      string    `json:"method"`
-	URL         string    `json:"url"`
-	HTTPVersion string    `json:"httpVersion"`
-	Cookies     []cookie  `json:"cookies"`
-	Headers     []pair    `json:"headers"`
-	QueryString []pair    `json:"queryString"`
-	PostData    *postData `json:"postData,omitempty"`
-	HeadersSize int       `json:"headersSize"` // -1 = not known
-	BodySize    int64     `json:"bodySize"`
-	Trailers    []pair    `json:"_trailers,omitempty"`
+	Method      string       `json:"method"`
+	URL         string       `json:"url"`
+	HTTPVersion string       `json:"httpVersion"`
+	Cookies     []cookie     `json:"cookies"`
+	Headers     []pair       `json:"headers"`
+	QueryString []pair       `json:"queryString"`
+	PostData    *requestBody `json:"postData,omitempty"`
+	HeadersSize int          `json:"headersSize"` // -1 = not known
+	BodySize    int64        `json:"bodySize"`
+	Trailers    []pair       `json:"_trailers,omitempty"`
 }
 
 type response struct {
@@ -70,8 +70,8 @@ type cookie struct {
 	Secure   bool   `json:"secure,omitempty"`
 }
 
-// postData is the body of a request. The specification knows no encoding of it.
-type postData struct {
+// requestBody is the body of a request. The specification knows no encoding of it.
+type requestBody struct {
 	MimeType string `json:"mimeType"`
 	Text     string `json:"text"`
 	Params   []pair `json:"params,omitempty"` // of a form, by others

@@ -300,7 +300,7 @@ func (e *entry) requestMessage() (*traffic.Message, error) {
 }
 
 // body undoes what an archive does to a body.
-func (p *postData) body() ([]byte, error) {
+func (p *requestBody) body() ([]byte, error) {
 	if p.Text == "" && len(p.Params) > 0 {
 		var parts []string
 		for _, q := range p.Params {

@@ -143,7 +143,7 @@ func (w *Writer) request(x *traffic.Exchange) request {
 	if len(m.Body) > 0 {
 		mime, _ := raw.Lookup(m.Head, "content-type")
 		b := w.body(m)
-		r.PostData = &postData{MimeType: mime, Text: b.text, Encoding: b.encoding, Encoded: b.encoded}
+		r.PostData = &requestBody{MimeType: mime, Text: b.text, Encoding: b.encoding, Encoded: b.encoded}
 	}
 	return r
 }

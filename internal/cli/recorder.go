@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/recording"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// recorder is a sink that records what was drawn for it, as the configuration in
+// force says: which folder, or none.
+type recorder struct {
+	log     *slog.Logger
+	wait    bool // the folder may still be another instance's
+	current atomic.Pointer[recording.Writer]
+	config  *config.Record // of current
+}
+
+// apply puts c in force, or changes nothing. It is not called twice at a time.
+func (r *recorder) apply(c *config.Record) error {
+	if reflect.DeepEqual(c, r.config) {
+		return nil
+	}
+	var next *recording.Writer
+	if c != nil {
+		o := recording.Options{Segment: int64(c.Segment), Size: int64(c.Size), Age: time.Duration(c.Age), Log: r.log}
+		o.Wait = r.wait || r.config != nil && r.config.Directory == c.Directory // which this recorder has until it is closed, below
+		var err error
+		if next, err = recording.Create(c.Directory, o); err != nil {
+			return err
+		}
+	}
+	before := r.current.Swap(next)
+	r.config = c
+	if before != nil {
+		if err := closeWriter(before); err != nil {
+			r.log.Error("the end of a recording is lost", slog.Any("error", err))
+		}
+	}
+	return nil
+}
+
+// Offer implements [traffic.Sink].
+func (r *recorder) Offer(x *traffic.Exchange) bool {
+	if !x.Record {
+		return true
+	}
+	w := r.current.Load()
+	return w == nil || w.Offer(x)
+}
+
+// close ends the recording.
+func (r *recorder) close() error {
+	w := r.current.Swap(nil)
+	r.config = nil
+	if w == nil {
+		return nil
+	}
+	err := closeWriter(w)
+	if c := w.Counts(); c.Behind+c.TooLarge > 0 {
+		r.log.Warn("exchanges were not recorded", slog.Uint64("recorded", c.Acknowledged), slog.Uint64("disk_behind", c.Behind), slog.Uint64("too_large", c.TooLarge))
+	}
+	return err
+}
+
+// closeWriter waits for the disk for as long as the end of an instance may take.
+func closeWriter(w *recording.Writer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	err := w.Close(ctx)
+	if errors.Is(err, recording.ErrLocked) {
+		return errors.Join(errors.New("another process never let go of the folder"), err)
+	}
+	return err
+}
