@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -364,5 +365,98 @@ backends:
 	m := said.Report.Mirrors[0]
 	if said.Report.Verdict != "FAIL" || m.Primary != "recorded" || m.Shadow != "target" || len(m.Clusters) != 1 || m.Clusters[0].Differences[0].Path != "body.product.price" {
 		t.Errorf("of another version: %s, %+v", said.Report.Verdict, m)
+	}
+}
+
+func TestAReplayOfRealTrafficToTheSameServiceFindsNothing(t *testing.T) {
+	t.Parallel()
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := strings.TrimPrefix(r.URL.Path, "/"); path {
+		case "chunked":
+			fmt.Fprint(w, "first")
+			http.NewResponseController(w).Flush()
+			fmt.Fprint(w, ", second")
+		case "gzip":
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Header().Set("Content-Type", "application/json")
+			z := gzip.NewWriter(w)
+			fmt.Fprint(z, `{"zipped": true, "password": "hidden"}`)
+			z.Close()
+		case "cookie":
+			http.SetCookie(w, &http.Cookie{Name: "sid", Value: "secret", Path: "/"})
+			fmt.Fprint(w, r.Header.Get("Accept-Language"))
+		case "moved":
+			http.Redirect(w, r, "/chunked", http.StatusFound)
+		case "unchanged":
+			w.Header().Set("Etag", `"v1"`)
+			w.WriteHeader(http.StatusNotModified)
+		case "gone", "broken":
+			http.Error(w, path, map[string]int{"gone": 404, "broken": 500}[path])
+		default:
+			body, _ := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "%s %s %s", r.Method, r.Host, body)
+		}
+	}))
+	t.Cleanup(service.Close)
+	folder := t.TempDir()
+	r := start(t, "--listen", "127.0.0.1:0", "--primary", service.URL, "--record", folder)
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	const rounds = 20
+	paths := []string{"GET /chunked", "GET /gzip", "GET /cookie", "GET /moved", "GET /unchanged", "GET /gone", "GET /broken", "HEAD /head", "POST /form", "GET /a/../b?x=%41&y"}
+	for range rounds {
+		for _, line := range paths {
+			method, path, _ := strings.Cut(line, " ")
+			q, err := http.NewRequestWithContext(t.Context(), method, r.base+path, strings.NewReader("body"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Host = "shop.example.com"
+			q.Header.Set("Accept-Language", "tr")
+			answer, err := client.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+		}
+	}
+	r.signals <- syscall.SIGTERM
+	if err := r.end(); err != nil {
+		t.Fatal(err)
+	}
+	said := replayJSON(t, ExitTooFew, folder, "--target", service.URL, "--speed", "max", "--writes", "--header", "accept-language=tr")
+	m := said.Report.Mirrors[0]
+	if said.Replay.Completed != int64(rounds*len(paths)) || len(m.Clusters) != 0 || m.Pairs != said.Replay.Completed {
+		t.Errorf("%+v\n%d pairs, %v, %+v", said.Replay, m.Pairs, m.Classes, m.Clusters)
+	}
+}
+
+func TestReplayWarnsOfWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, gets(3, 1)...)
+	segments, err := filepath.Glob(filepath.Join(folder, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range segments {
+		content, err := os.ReadFile(name)
+		if err != nil || len(content) < 300 {
+			continue // no segment
+		}
+		for i := range 40 { // in the middle of its only block
+			content[len(content)/2+i] ^= 0xff
+		}
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	target, _ := shop(t, nil)
+	s, out, errOut := testStreams()
+	if code := Main(t.Context(), []string{"replay", folder, "--target", target}, s); code != ExitTooFew || !strings.Contains(out.String(), "sent 0 of 0 requests") || !strings.Contains(errOut.String(), "warning: ") {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 }

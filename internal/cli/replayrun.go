@@ -68,7 +68,7 @@ func replayRun(ctx context.Context, opts *replayOptions) error {
 
 // send replays and shows how far it is.
 func (o *replayOptions) send(ctx context.Context, r *replay.Replay) (*replay.Summary, error) {
-	problems := 0
+	var problems []recording.Problem
 	source := replay.Repeat(func() (replay.Source, error) {
 		reader, err := recording.Open(o.folder)
 		if err != nil {
@@ -85,21 +85,19 @@ func (o *replayOptions) send(ctx context.Context, r *replay.Replay) (*replay.Sum
 	summary, err := r.Run(ctx, source)
 	done()
 	<-shown
-	if problems > 0 {
-		fmt.Fprintf(o.streams.Err, "%s of the recording cannot be read; 'understudy recordings show %s' names them\n", plural(problems, "part"), o.folder)
-	}
+	warnOfProblems(o.streams, problems)
 	return summary, err
 }
 
-// countedReader notes how many parts of a recording could not be read.
+// countedReader notes which parts of a recording could not be read.
 type countedReader struct {
 	*recording.Reader
-	problems *int
+	problems *[]recording.Problem
 }
 
 // Close implements io.Closer.
 func (r *countedReader) Close() error {
-	*r.problems = max(*r.problems, len(r.Problems()))
+	*r.problems = r.Problems() // of the last pass: they are those of all
 	return r.Reader.Close()
 }
 

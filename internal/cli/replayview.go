@@ -16,7 +16,9 @@ import (
 func (o *replayOptions) showProgress(ctx context.Context, r *replay.Replay) {
 	p := progress{streams: o.streams}
 	defer p.say("")
-	total := o.total()
+	var total int64
+	counted := make(chan int64, 1)
+	go func() { counted <- o.total() }() // which takes long where a segment is not finished
 	begun := time.Now()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -24,6 +26,7 @@ func (o *replayOptions) showProgress(ctx context.Context, r *replay.Replay) {
 		select {
 		case <-ctx.Done():
 			return
+		case total = <-counted:
 		case now := <-tick.C:
 			p.say(progressLine(r.Progress(), now.Sub(begun), o.part(r.Progress(), now.Sub(begun), total)))
 		}

@@ -76,7 +76,7 @@ func (t *Target) send(ctx context.Context, m *traffic.Message, due time.Time) tr
 func (t *Target) keep(m *traffic.Message, answer *http.Response) error {
 	limit := t.options.Body
 	var kept bytes.Buffer
-	if n := answer.ContentLength; n > 0 {
+	if n := answer.ContentLength; n > 0 && answer.Body != http.NoBody {
 		kept.Grow(int(min(n, limit)) + bytes.MinRead)
 	}
 	n, err := io.Copy(&kept, io.LimitReader(answer.Body, limit))

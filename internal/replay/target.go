@@ -89,6 +89,11 @@ func NewTarget(ctx context.Context, o TargetOptions) (*Target, error) {
 	return t, nil
 }
 
+// idleTime is below the five seconds after which common servers close a connection
+// that nobody uses: a request that meets that on its way would be the target's
+// failure.
+const idleTime = 4 * time.Second
+
 // cmpOr is a, or b for a zero.
 func cmpOr[T comparable](a, b T) T {
 	var zero T
