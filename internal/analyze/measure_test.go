@@ -39,7 +39,7 @@ func TestMeasure(t *testing.T) {
 
 func TestMeasureNoise(t *testing.T) {
 	n := 0
-	for seed := range 100 {
+	for seed := 1; seed < 120; seed += 2 {
 		synctest.Test(t, func(t *testing.T) {
 			m, at := play(t, uint64(seed), 3000, nil)
 			if m.Verdict == judge.Fail {
@@ -54,7 +54,7 @@ func TestMeasureNoise(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d of 100 FAIL", n)
+	t.Logf("%d of 60 FAIL", n)
 }
 
 func TestDebug(t *testing.T) {
@@ -70,6 +70,6 @@ func TestDebug(t *testing.T) {
 				}
 			}
 		}
-		play(t, 4100001, 3000, nil)
+		play(t, 3, 3000, nil)
 	})
 }

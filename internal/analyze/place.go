@@ -71,7 +71,7 @@ func (p *place) structural() bool {
 // two by the toss of a coin looks steady once in 256 times.
 const (
 	enoughAgreed    = 8    // answers, all the same: steady in the shadow
-	fewAgreed       = 4    // the same, where so small a share differs that it looks like a fault
+	fewAgreed       = 4    // the same, where a rare share differs
 	enoughDisagreed = 3    // answers, all of them different: not steady
 	enoughAsked     = 6    // answers, of which a quarter are different: not steady
 	manyAsked       = 24   // answers, of which less are
@@ -80,8 +80,10 @@ const (
 	enoughStructure = 2    // answers that say that structure is no accident of the moment
 	enoughRepeats   = 60   // controls that say how often it is
 	enoughSeen      = 24   // pairs, where nobody can be asked
-	patience        = 64   // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
+	enoughIDs       = 64   // pairs of ids, none of which contradicts another
+	patience        = 256  // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
 	noisyShare      = 0.3  // of the pairs: what is noise is seldom rarer than that
+	rareShare       = 0.15 // of the pairs: what is as rare looks like a fault
 	unsteadyShare   = 0.25 // of two answers to the same request
 	clearlySteady   = 8.0  // differences expected of the primary, when none is seen
 	enoughLive      = 3    // differences between answers of the primary
@@ -142,7 +144,7 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	if s, why := p.decideByValues(e); s != learning {
 		return s, why
 	}
-	if p.Values.ids() && p.Disagreed == 0 && p.share(e) >= 0.5 && p.Seen < patience && 10*p.Values.Broken <= p.Seen {
+	if p.Values.ids() && p.Disagreed == 0 && p.share(e) >= 0.5 && p.Seen < enoughIDs && 10*p.Values.Broken <= p.Seen {
 		return learning, "" // each side's own ids, perhaps: that takes some to come again
 	}
 	share := p.share(e)
@@ -160,7 +162,7 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 		return noise, "primary repeats"
 	case p.Live >= enoughLive && 2*float64(p.Live) >= share*float64(e.Live) && (p.Disagreed > 0 || p.Asked < fewAgreed):
 		return noise, "primary repeats"
-	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < noisyShare), moody && share < noisyShare, p.Asked >= manyAsked:
+	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < rareShare), moody && share < noisyShare, p.Asked >= manyAsked:
 		return real, ""
 	}
 	if p.asking == 0 && (!ask && p.Asked == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience) {
@@ -178,7 +180,7 @@ func (p *place) decideStructure(e *endpoint, ask bool) (standing, string) {
 	switch {
 	case strings.HasSuffix(p.Path, "]"), strings.HasSuffix(p.Path, "}"):
 		enough = enoughAgreed // elements come and go more easily than fields
-	case p.share(e) < noisyShare:
+	case p.share(e) < rareShare:
 		enough = fewAgreed
 	}
 	switch {
@@ -189,7 +191,7 @@ func (p *place) decideStructure(e *endpoint, ask bool) (standing, string) {
 	case asked < enough:
 		return learning, ""
 	case float64(disagreed) < unsteadyShare*float64(asked):
-		if asked < enoughAsked {
+		if asked < manyAsked {
 			return learning, ""
 		}
 		return real, ""
@@ -220,7 +222,7 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 		return noise, "class now"
 	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
-	case v.ids() && v.Broken == 0 && p.Disagreed == 0 && p.Seen >= patience && p.share(e) >= 0.5:
+	case v.ids() && v.Broken == 0 && p.Disagreed == 0 && p.Seen >= enoughIDs && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed || p.Asked+int64(p.asking) == 0):
 		return renamed, "renamed, as far as was seen"
 	case v.consistent() && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed && p.Disagreed == 0 || p.Asked+int64(p.asking) == 0 && v.Renamed >= enoughSeen):
 		return renamed, "renamed consistently"
