@@ -130,7 +130,11 @@ func (p *place) rename(d *compare.Difference, ids *renamings) bool {
 	if !ok {
 		return p.Standing == renamed
 	}
-	p.Values.IDs++
+	if f.unique {
+		p.Values.IDs++
+	} else {
+		p.Values.Named++
+	}
 	switch ids.check(f, d.Primary.Hash, d.Shadow.Hash) {
 	case confirmed:
 		p.Values.Renamed++

@@ -150,6 +150,8 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	share := p.share(e)
 	moody := p.Asked >= enoughDisagreed && p.Disagreed == p.Asked || p.Asked >= enoughAsked && p.unsteady()
 	switch {
+	case moody && p.Values.unsettled():
+		return unsteady, "one id of the primary's is many of the shadow's"
 	case moody && p.Values.volatile() && p.Values.fresh(1):
 		return noise, "class " + p.Values.Class
 	case moody && (share >= noisyShare || 4*p.Drifts < p.Asked):
