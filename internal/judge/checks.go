@@ -136,7 +136,7 @@ func (t *Tally) latency(p Params) Check {
 		Lasting:  log10(t.Latency.steady()),
 		Effect:   t.Ratio.Quantile(0.5),
 	}
-	c.Low, c.High = t.Ratio.medianBetween(p.Alpha, mostRatio)
+	c.Low, c.High = t.Ratio.medianBetween(p.Alpha)
 	spread := t.Latency.spread()
 	if evidence(float64(total.Better)/spread, float64(total.Worse)/spread, 0.5, flat) >= logInverse(p.Alpha) {
 		c.Verdict = Pass // the signs, turned round
