@@ -69,7 +69,7 @@ func discordant(s strand, p Params) Check {
 
 // doubt is the probability with which the noise may lie above its upper limit. It
 // adds to alpha, so it is small beside it.
-const doubt = 0.02 // of alpha
+const doubt = 0.1 // of alpha
 
 // mismatch asks whether more answers differ than would by themselves. How many
 // would, the noise, is known in one of three ways:
