@@ -37,7 +37,7 @@ func evidence[N int64 | float64](hits, misses N, p float64, prior prior) float64
 	if p >= 1 {
 		return 0
 	}
-	p = math.Max(p, 1e-12) // no share is known better than that, and ln 0 is none
+	p = math.Max(p, 1e-12)                                           // no share is known better than that, and ln 0 is none
 	s, f := math.Max(float64(hits), 0), math.Max(float64(misses), 0) // whatever a file has said
 	if s+f > mostSigns {
 		s, f = s*mostSigns/(s+f), f*mostSigns/(s+f)
