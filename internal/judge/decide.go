@@ -37,7 +37,9 @@ const (
 // ever reaches 1/alpha with a probability of at most alpha. The checks of Everywhere
 // have half of the weight, the others share the rest: what is wrong in all endpoints
 // is found as fast as if there were two checks and not two thousand. Of the rejected,
-// those that [Tally.Checks] would fail by themselves do.
+// those that [Tally.Checks] would fail by themselves do. What is corrected for are the
+// checks that there are. Endpoints that come later begin with an e-value of 1 each: where
+// the mean has fallen below that, so many that the others hardly count are a fresh start.
 //
 // PASS: every check of Everywhere is cleared, and so is every check of an endpoint
 // that has pairs enough for that; and none speaks against the shadow that is not

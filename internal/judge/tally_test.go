@@ -194,6 +194,9 @@ func TestTalliesMerge(t *testing.T) {
 			t.Errorf("strand %d: %+v, want %+v", i, s.Total, sum.strands()[i].Total)
 		}
 	}
+	if p, s := one.Primary().Count(), one.Shadow().Count(); p != one.Latency.Total.Pairs || s != p {
+		t.Errorf("%d and %d latencies of %d pairs", p, s, one.Latency.Total.Pairs)
+	}
 	if one.Ratio.Count() != sum.Ratio.Count()+two.Ratio.Count() || one.Repeats != sum.Repeats+two.Repeats {
 		t.Errorf("%d ratios, %d repeats", one.Ratio.Count(), one.Repeats)
 	}
