@@ -37,7 +37,9 @@ const (
 // ever reaches 1/alpha with a probability of at most alpha. The checks of Everywhere
 // have half of the weight, the others share the rest: what is wrong in all endpoints
 // is found as fast as if there were two checks and not two thousand. Of the rejected,
-// those that [Tally.Checks] would fail by themselves do.
+// those that [Tally.Checks] would fail by themselves do. What is corrected for are the
+// checks that there are. Endpoints that come later begin with an e-value of 1 each: where
+// the mean has fallen below that, so many that the others hardly count are a fresh start.
 //
 // PASS: every check of Everywhere is cleared, and so is every check of an endpoint
 // that has pairs enough for that; and none speaks against the shadow that is not
@@ -52,7 +54,8 @@ func Decide(checks []Check, p Params) Decision {
 	correct(d.Checks, p)
 	pairs := total(d.Checks)
 	failed := filter(d.Checks, func(c Check) bool { return c.Verdict == Fail })
-	open := filter(d.Checks, func(c Check) bool { return holds(c, p) })
+	asked := requirements(p)
+	open := filter(d.Checks, func(c Check) bool { return asked.holds(c, p) })
 	switch {
 	case pairs < p.Pairs:
 		d.Verdict = NotEnoughTraffic
@@ -66,13 +69,13 @@ func Decide(checks []Check, p Params) Decision {
 		d.Reasons = sentences(open)
 	default:
 		d.Verdict = Pass
-		d.Reasons = sentences(filter(d.Checks, func(c Check) bool { return measured(c) && (c.Endpoint == Everywhere || required(c, p)) }))
+		d.Reasons = sentences(filter(d.Checks, func(c Check) bool { return measured(c) && asked.required(c) }))
 	}
 	if len(d.Reasons) == 0 {
 		d.Reasons = []string{"Nothing has been measured."}
 	}
 	d.Reasons = d.Reasons[:min(len(d.Reasons), mostReasons)]
-	d.Shown = shown(d.Checks, pairs, p)
+	d.Shown = shown(d.Checks, asked, p)
 	return d
 }
 
@@ -143,32 +146,32 @@ func total(checks []Check) int64 {
 func measured(c Check) bool { return c.Pairs > 0 }
 
 // holds says whether a check keeps a verdict from PASS.
-func holds(c Check, p Params) bool {
+func (a asked) holds(c Check, p Params) bool {
 	switch {
 	case c.Verdict == Pass || !measured(c):
 		return false
 	case c.Endpoint == Everywhere:
 		return true
 	}
-	return required(c, p) || against(c, p)
+	return a.required(c) || against(c, p)
 }
 
-// required says whether a check has so many pairs that it must be cleared by
-// itself: as many as would clear it if nothing were amiss.
-func required(c Check, p Params) bool {
-	if c.Endpoint == Everywhere {
-		return true
+// asked is how many pairs an endpoint must have before each of its checks is asked
+// for: as many as would clear it if nothing were amiss.
+type asked map[Metric]int64
+
+func requirements(p Params) asked {
+	return asked{
+		Errors:   max(p.Pairs, spotlessPairs(p.Errors, p.Alpha)),
+		Mismatch: max(p.Pairs, spotlessPairs(p.Excess, p.Alpha)),
+		Latency:  max(p.Pairs, latencyPairs),
+		Tail:     max(p.Pairs, tailPairs),
 	}
-	var least int64
-	switch c.Metric {
-	case Errors, Mismatch:
-		least = spotlessPairs(c.Limit, p.Alpha)
-	case Latency:
-		least = latencyPairs
-	case Tail:
-		least = tailPairs
-	}
-	return c.Pairs >= max(least, p.Pairs)
+}
+
+// required says whether a check must be cleared by itself.
+func (a asked) required(c Check) bool {
+	return c.Endpoint == Everywhere || c.Pairs >= a[c.Metric]
 }
 
 func filter(checks []Check, keep func(Check) bool) []Check {

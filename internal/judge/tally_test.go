@@ -194,6 +194,9 @@ func TestTalliesMerge(t *testing.T) {
 			t.Errorf("strand %d: %+v, want %+v", i, s.Total, sum.strands()[i].Total)
 		}
 	}
+	if p, s := one.Primary().Count(), one.Shadow().Count(); p != one.Latency.Total.Pairs || s != p {
+		t.Errorf("%d and %d latencies of %d pairs", p, s, one.Latency.Total.Pairs)
+	}
 	if one.Ratio.Count() != sum.Ratio.Count()+two.Ratio.Count() || one.Repeats != sum.Repeats+two.Repeats {
 		t.Errorf("%d ratios, %d repeats", one.Ratio.Count(), one.Repeats)
 	}
@@ -317,4 +320,29 @@ func BenchmarkChecks(b *testing.B) {
 	for b.Loop() {
 		tally.Checks(p)
 	}
+}
+
+// Whatever a file holds, a report can be written.
+func FuzzTally(f *testing.F) {
+	text, err := json.Marshal(filled(1, 300))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"errors":{"total":{"pairs":-3,"worse":5,"better":-1}},"latency":{"moved":{"blocks":9,"n":1e308}},"tailAt":-1}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var tally Tally
+		if json.Unmarshal(text, &tally) != nil {
+			return
+		}
+		p := ParamsOf(config.Judge{})
+		tally.Observe(Pair{Mismatch: true, Primary: time.Second, Shadow: time.Minute, Time: began})
+		if _, err := json.Marshal(Decide(tally.Checks(p), p)); err != nil {
+			t.Error(err)
+		}
+		if _, err := json.Marshal(Calibrate(&tally, p)); err != nil {
+			t.Error(err)
+		}
+	})
 }

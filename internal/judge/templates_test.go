@@ -81,6 +81,10 @@ func TestClassesOfSegments(t *testing.T) {
 		"GetUserProfileV2":                     "",
 		"my-long-title-of-2024-about-things":   "",
 		"order-10293":                          "order-{int}",
+		"x1-10293":                             "",
+		"6f1e8a52-0f3b-4c1d-9f51-7f0f3f0f8e1g": "",
+		"01ARZ3NDEKTSV4RRFFQ69G5FAU":           "", // U is none of theirs
+		"Ab1/Ab2Ab3Ab4":                        "",
 		"cus_9sJk2LmQx81zPq":                   "{token}",
 		"a{b}":                                 "{text}",
 		"caf\xc3\xa9":                          "{text}",
