@@ -101,12 +101,9 @@ func (c *Comparer) countsOfObject(t *tree, n *node) uint64 {
 
 // shapeHash hashes the shape of a scalar.
 func (c *Comparer) shapeHash(t *tree, n *node) uint64 {
-	switch n.form {
-	case text:
-		var buffer [96]byte
-		return sum64(appendShape(buffer[:0], t.in(n.text)))
-	case number:
-		return sum64([]byte(ClassOf(t.in(n.text))))
+	if n.form != text {
+		return uint64(n.form)
 	}
-	return uint64(n.form)
+	var buffer [96]byte
+	return sum64(appendShape(buffer[:0], t.in(n.text)))
 }
