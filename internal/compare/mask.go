@@ -61,7 +61,7 @@ func (c *Comparer) countsOf(t *tree, n *node) uint64 {
 		return c.countsOfObject(t, n)
 	case text, number, boolean, opaque:
 		if c.isDemoted() {
-			return c.shapeHash(t, n)
+			return uint64(n.form) // the shape is looked at when elements have been aligned
 		}
 	}
 	return n.hash
@@ -97,16 +97,4 @@ func (c *Comparer) countsOfObject(t *tree, n *node) uint64 {
 		c.at.leave()
 	}
 	return mix(h, uint64(n.count))
-}
-
-// shapeHash hashes the shape of a scalar.
-func (c *Comparer) shapeHash(t *tree, n *node) uint64 {
-	switch n.form {
-	case text:
-		var buffer [96]byte
-		return sum64(appendShape(buffer[:0], t.in(n.text)))
-	case number:
-		return sum64([]byte(ClassOf(t.in(n.text))))
-	}
-	return uint64(n.form)
 }

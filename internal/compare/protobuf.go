@@ -244,7 +244,7 @@ func (p *protobuf) bytes(s span, f protoreflect.FieldDescriptor, depth int) bool
 func (p *protobuf) packed(s span, f protoreflect.FieldDescriptor) bool {
 	for b := slices.Clone(p.tree.in(s)); len(b) > 0; {
 		var v uint64
-		size := 0
+		var size int
 		switch f.Kind() {
 		case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind, protoreflect.FloatKind:
 			var v32 uint32
