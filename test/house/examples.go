@@ -31,7 +31,7 @@ type Example struct {
 var directive = regexp.MustCompile(`^<!-- example: ([a-z]+)(?:: (.+))? -->$`)
 
 // languages are the fences that documents use.
-var languages = []string{"sh", "yaml", "json", "text", "mermaid", "go", "http"}
+var languages = []string{"sh", "yaml", "json", "text", "mermaid", "go", "http", "sql"}
 
 // Examples lists the fenced blocks of a document, and complains about those
 // that it cannot make sense of.
