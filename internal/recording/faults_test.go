@@ -39,6 +39,7 @@ func child(t *testing.T, role, dir string) (*exec.Cmd, io.ReadCloser) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // if the test failed before
 	return cmd, out
 }
 
