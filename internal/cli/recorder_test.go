@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/recording"
+	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -75,6 +76,9 @@ func TestRecorderDoesAsTheConfigurationSays(t *testing.T) {
 	offer("nowhere again")
 	if err := errors.Join(r.close(), r.close()); err != nil {
 		t.Error(err)
+	}
+	if got, want := r.counts(), (telemetry.Recording{Accepted: 5, Written: 5}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got, want := recorded(t, one)+", "+recorded(t, two), "a b c, d e"; got != want {
 		t.Errorf("got %s, want %s", got, want)
