@@ -164,6 +164,7 @@ func (i *instance) Snapshot() *telemetry.Snapshot {
 	s := i.server.Snapshot()
 	s.ReloadsFailed = i.refused.Load()
 	s.AccessLog = i.access.Counts()
+	s.Recording = i.record.counts()
 	return s
 }
 

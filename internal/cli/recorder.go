@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/recording"
+	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -20,6 +22,10 @@ type recorder struct {
 	wait    bool // the folder may still be another instance's
 	current atomic.Pointer[recording.Writer]
 	config  *config.Record // of current
+
+	mu     sync.Mutex
+	ending *recording.Writer   // that was current, and is being closed
+	ended  telemetry.Recording // counts of the writers before
 }
 
 // apply puts c in force, or changes nothing. It is not called twice at a time.
@@ -36,14 +42,50 @@ func (r *recorder) apply(c *config.Record) error {
 			return err
 		}
 	}
-	before := r.current.Swap(next)
 	r.config = c
-	if before != nil {
-		if err := closeWriter(before); err != nil {
-			r.log.Error("the end of a recording is lost", slog.Any("error", err))
-		}
+	if err := r.replace(next); err != nil {
+		r.log.Error("the end of a recording is lost", slog.Any("error", err))
 	}
 	return nil
+}
+
+// replace has what is offered from now on go to next, and ends the writer before.
+func (r *recorder) replace(next *recording.Writer) error {
+	r.mu.Lock()
+	before := r.current.Swap(next)
+	r.ending = before
+	r.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	err := closeWriter(before)
+	c := before.Counts()
+	if c.Behind+c.TooLarge > 0 {
+		r.log.Warn("exchanges were not recorded", slog.Uint64("recorded", c.Acknowledged), slog.Uint64("disk_behind", c.Behind), slog.Uint64("too_large", c.TooLarge))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ending, r.ended = nil, sum(r.ended, c)
+	return err
+}
+
+func sum(t telemetry.Recording, c recording.Counts) telemetry.Recording {
+	return telemetry.Recording{
+		Accepted: t.Accepted + c.Accepted, Written: t.Written + c.Acknowledged, Refused: t.Refused + c.Behind + c.Closed, TooLarge: t.TooLarge + c.TooLarge,
+	}
+}
+
+// counts returns what became of everything that was drawn.
+func (r *recorder) counts() telemetry.Recording {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.ended
+	for _, w := range []*recording.Writer{r.ending, r.current.Load()} {
+		if w != nil {
+			all = sum(all, w.Counts())
+		}
+	}
+	return all
 }
 
 // Offer implements [traffic.Sink].
@@ -57,16 +99,8 @@ func (r *recorder) Offer(x *traffic.Exchange) bool {
 
 // close ends the recording.
 func (r *recorder) close() error {
-	w := r.current.Swap(nil)
 	r.config = nil
-	if w == nil {
-		return nil
-	}
-	err := closeWriter(w)
-	if c := w.Counts(); c.Behind+c.TooLarge > 0 {
-		r.log.Warn("exchanges were not recorded", slog.Uint64("recorded", c.Acknowledged), slog.Uint64("disk_behind", c.Behind), slog.Uint64("too_large", c.TooLarge))
-	}
-	return err
+	return r.replace(nil)
 }
 
 // closeWriter waits for the disk for as long as the end of an instance may take.

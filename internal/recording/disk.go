@@ -83,7 +83,7 @@ func (d *disk) attempt(sync bool) error {
 		}
 		b := d.blocks[d.next]
 		if err := d.segment.write(b.raw, d.encoder); err != nil {
-			return err
+			return errors.Join(err, d.sync()) // what did find room need not be written again
 		}
 		d.next++
 		d.waiting += int64(len(b.raw))

@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 func init() {
@@ -39,6 +42,7 @@ func child(t *testing.T, role, dir string) (*exec.Cmd, io.ReadCloser) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // if the test failed before
 	return cmd, out
 }
 
@@ -281,6 +285,66 @@ func TestAfterAnErrorEverythingIsWrittenAgain(t *testing.T) {
 			t.Errorf("%s: going on was logged %d times:\n%s", test.name, n, log.String())
 		}
 	}
+}
+
+// smallDisk has room for so many bytes, in all files.
+type smallDisk struct{ room atomic.Int64 }
+
+func (d *smallDisk) open(path string) (file, error) {
+	f, err := openFile(path)
+	return &smallFile{f, d}, err
+}
+
+type smallFile struct {
+	file
+	disk *smallDisk
+}
+
+func (f *smallFile) WriteAt(p []byte, at int64) (int, error) {
+	if f.disk.room.Add(-int64(len(p))) < 0 {
+		f.disk.room.Add(int64(len(p)))
+		return 0, errFull
+	}
+	return f.file.WriteAt(p, at)
+}
+
+// TestWhatFindsRoomIsAcknowledged has blocks of a kilobyte or two, of which some
+// find room in one attempt.
+func TestWhatFindsRoomIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	dir, disk := t.TempDir(), &smallDisk{}
+	disk.room.Store(1 << 20)
+	w, err := create(dir, Options{Sync: time.Hour}, disk.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 10
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range n { // a block each, which does not compress
+		x := &traffic.Exchange{ID: strconv.Itoa(i), Request: &traffic.Message{Body: make([]byte, blockSize)}}
+		for j := range x.Request.Body {
+			x.Request.Body[j] = byte(random.Uint32())
+		}
+		if !w.Offer(x) {
+			t.Fatal("refused")
+		}
+	}
+	if err := w.Sync(ctx); !errors.Is(err, errFull) {
+		t.Errorf("got %v, want %v", err, errFull)
+	}
+	if got := w.Acknowledged(); got != 3 { // of 256 KiB each, with headers
+		t.Errorf("%d exchanges are acknowledged, want 3", got)
+	}
+	disk.room.Store(1 << 30)
+	if err := w.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	var ids []string
+	for _, x := range readAll(t, dir) {
+		ids = append(ids, x.ID)
+	}
+	same(t, ids, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"})
 }
 
 func TestClosingOnAFullDiskSaysWhatIsLost(t *testing.T) {

@@ -24,7 +24,7 @@ func sample() *Snapshot {
 	started := time.UnixMilli(1_700_000_000_500)
 	s := &Snapshot{
 		Time: started.Add(time.Hour), Started: started, Config: "abc123", Reloads: 3, ReloadsFailed: 1, Loops: 2,
-		Clients: 7, Accepted: 90, Lag: 1500 * time.Microsecond, AccessLog: AccessLog{Written: 11, Dropped: 2},
+		Clients: 7, Accepted: 90, Lag: 1500 * time.Microsecond, AccessLog: AccessLog{Written: 11, Dropped: 2}, Recording: Recording{Accepted: 9, Written: 7, Refused: 3, TooLarge: 1},
 		Live: []Live{{Route: "shop", Backend: "v1", Codes: map[int]uint64{200: 5, 404: 1},
 			Errors: map[traffic.Source]uint64{traffic.Primary: 2}, GRPC: map[traffic.GRPCStatus]uint64{"NOT_FOUND": 3}, InFlight: 4, BytesIn: 10, BytesOut: 20}},
 		Mirrors: []Mirror{{Route: "shop", Name: "trial", Backend: "v2", Share: 0.5, Throttle: 1, Selected: 10, Completed: 4, InFlight: 3, Queued: 1,

@@ -28,9 +28,10 @@ type Snapshot struct {
 	Capture   Capture       `json:"capture"`
 	Lag       time.Duration `json:"lag"` // longest pass of any loop since the last snapshot
 
-	// Filled by whoever owns the configuration file and the access log.
+	// Filled by whoever owns the configuration file, the access log and the recording.
 	ReloadsFailed uint64    `json:"reloadsFailed"` // configurations refused
 	AccessLog     AccessLog `json:"accessLog"`
+	Recording     Recording `json:"recording"`
 
 	// Filled by whoever shows what was compared.
 	Pairs []Pairs `json:"pairs"`
@@ -53,6 +54,14 @@ type Datagrams struct {
 type AccessLog struct {
 	Written uint64 `json:"written"`
 	Dropped uint64 `json:"dropped"` // lost because the file or pipe was too slow or broken
+}
+
+// Recording counts exchanges that were to be recorded.
+type Recording struct {
+	Accepted uint64 `json:"accepted"`
+	Written  uint64 `json:"written"`  // of the accepted: they are on the disk
+	Refused  uint64 `json:"refused"`  // the disk is full, broken or too slow
+	TooLarge uint64 `json:"tooLarge"` // likewise not recorded
 }
 
 // Capture counts exchanges whose messages are kept for comparing and recording:

@@ -46,6 +46,10 @@ func StartLine(head []byte) (first, second, third string) {
 	return parts[0], parts[1], parts[2]
 }
 
+// unpacked is the name of the field Content-Encoding in a message whose body was
+// redacted, and is no longer encoded.
+const unpacked = "content-unpacked"
+
 // Append appends a message with a framing that is right for what was kept of it. An
 // answer that has no body whatever its head says (to HEAD, and 1xx, 204, 304)
 // keeps its length; all others get that of their body, or are chunked if they have
@@ -64,6 +68,8 @@ func Append(b []byte, m *traffic.Message, bodiless bool) []byte {
 		case "transfer-encoding":
 			said = true
 			continue
+		case unpacked:
+			continue // nobody was sent it
 		case "trailer":
 			if len(m.Trailer) == 0 {
 				continue

@@ -30,6 +30,8 @@ func TestFramingIsMadeRight(t *testing.T) {
 		{"no trailer after all", traffic.Message{Head: []byte("HTTP/1.1 200 OK\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\n"), Body: []byte("xy")}, false,
 			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nxy"},
 		{"an answer to HEAD", traffic.Message{Head: []byte("HTTP/1.1 200 OK\r\nContent-Length: 17\r\n")}, true, "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"},
+		{"a body that was decoded to redact it", traffic.Message{Head: []byte("HTTP/1.1 200 OK\r\nContent-Unpacked: gzip\r\nContent-Length: 99\r\n"), Body: []byte("xy")}, false,
+			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nxy"},
 		{"bare line ends", traffic.Message{Head: []byte("HTTP/1.1 200 OK\nA: b\n"), Body: []byte("xy")}, false, "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\nxy"},
 	} {
 		got := string(Append(nil, &test.m, test.bodiless))
