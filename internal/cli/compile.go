@@ -3,19 +3,22 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/understudy-proxy/understudy/internal/compare"
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/redact"
 )
 
-// compiled passes cfg on if what it says of comparing can be obeyed, and else
+// compiled passes cfg on if what it says of comparing and redacting can be obeyed, and else
 // fails with [config.Errors] as validating it does. It lets an err of reading cfg
 // pass. The file is named in errors; empty for flags.
 func compiled(file string, cfg *config.Config, err error) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	var problems config.Errors
+	_, err = redact.New(cfg.Redact)
+	problems := within(file, "redact", err)
 	for i := range cfg.Routes {
 		for j := range cfg.Routes[i].Rules {
 			mirrors := cfg.Routes[i].Rules[j].Mirrors
@@ -45,7 +48,7 @@ func within(file, place string, err error) config.Errors {
 	}
 	for i := range problems {
 		problems[i].File = file
-		problems[i].Path = place + "." + problems[i].Path
+		problems[i].Path = strings.TrimSuffix(place+"."+problems[i].Path, ".")
 	}
 	return problems
 }

@@ -26,7 +26,11 @@ func printPair(s *Streams, pair *analyze.Pair, output outputFormat) error {
 func (p *paper) pair(pair *analyze.Pair) {
 	p.line(paint(printable(pair.ID), faint, p.color) + "  " + fmt.Sprintf("cluster %s, class %s, %s", printable(pair.Cluster), pair.Class, momentText(pair.Time)))
 	p.line("")
-	for _, line := range append(headLines(pair.Request.Head), bodyLines(&pair.Request, nil)...) {
+	request := append(headLines(pair.Request.Head), bodyLines(&pair.Request, nil)...)
+	if len(request) > 0 && request[len(request)-1] == "" {
+		request = request[:len(request)-1]
+	}
+	for _, line := range request {
 		p.line(strings.TrimRight("  "+cut(printable(line), p.columns-2), " "))
 	}
 	p.line("")

@@ -71,9 +71,15 @@ var products = []product{
 // maxCart bounds what one request may put into the cart, and its body.
 const maxCart = 1000
 
+// Editions lists all of them. It must not be changed.
+var Editions = []Edition{Classic, Trial}
+
 // OpenShop starts a shop on a free port of loopback. The caller must Close it.
-func OpenShop(e Edition) (*Shop, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func OpenShop(e Edition) (*Shop, error) { return OpenShopAt(e, "127.0.0.1:0") }
+
+// OpenShopAt starts a shop at an address. The caller must Close it.
+func OpenShopAt(e Edition, address string) (*Shop, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("open the shop: %w", err)
 	}
