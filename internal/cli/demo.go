@@ -37,7 +37,7 @@ Everything runs on loopback in this process and ends with it.
 
 With --shop there is nothing but one edition of the shop, at the address of
 --listen, for trying things out: classic is the primary's, trial the one with
-faults.`,
+faults, but without the one that comes and goes.`,
 		Example: `  understudy demo
 
   # End by itself, with a summary
