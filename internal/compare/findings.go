@@ -32,19 +32,20 @@ type list struct {
 	more int
 }
 
-// room says whether a difference would be kept, and makes room for it.
-func (l *list) room(path string, k Kind, gravity int) bool {
-	alike, worst := 0, 0
+// alike says that enough differences of a path and kind are kept.
+func (l *list) alike(path string, k Kind) bool {
+	n := 0
 	for i := range l.kept {
-		d := &l.kept[i]
-		if d.Kind == k && d.Path == path {
-			alike++
-		}
-		if d.gravity() > l.kept[worst].gravity() {
-			worst = i
+		if l.kept[i].Kind == k && l.kept[i].Path == path {
+			n++
 		}
 	}
-	if alike >= maxAlike {
+	return n >= maxAlike
+}
+
+// room says whether a difference is to be kept, and makes room for it.
+func (l *list) room(d *Difference) bool {
+	if l.alike(d.Path, d.Kind) {
 		l.more++
 		return false
 	}
@@ -52,7 +53,13 @@ func (l *list) room(path string, k Kind, gravity int) bool {
 		return true
 	}
 	l.more++
-	if gravity >= l.kept[worst].gravity() {
+	worst := 0
+	for i := range l.kept {
+		if l.kept[i].gravity() > l.kept[worst].gravity() {
+			worst = i
+		}
+	}
+	if d.gravity() >= l.kept[worst].gravity() {
 		return false
 	}
 	l.kept = slices.Delete(l.kept, worst, worst+1)
@@ -106,6 +113,11 @@ func (f *findings) class(primary, shadow *traffic.Outcome) Class {
 // report notes that two nodes differ where the walk is. One of them may be nil.
 func (c *Comparer) report(k Kind, a, b *node) {
 	d := Difference{Path: c.intern(), Kind: k}
+	if k == Changed && !c.judged() && c.found.differs.alike(d.Path, k) {
+		c.found.other = true
+		c.found.differs.more++
+		return
+	}
 	if k == Changed {
 		c.measure(&d, a, b)
 	}
@@ -126,12 +138,18 @@ func (c *Comparer) report(k Kind, a, b *node) {
 		c.found.other = c.found.other || k != Order
 		c.found.status = c.found.status || d.Path == "status" || d.Path == "trailer.grpc-status"
 	}
-	if !to.room(d.Path, k, d.gravity()) {
+	if !to.room(&d) {
 		return
 	}
 	d.Where = string(c.at.where)
 	d.Primary, d.Shadow = c.a.value(a), c.b.value(b)
 	to.kept = append(to.kept, d)
+}
+
+// judged says that a rule, or what was learned, has a say in differences here.
+func (c *Comparer) judged() bool {
+	rule, _ := c.at.rule()
+	return rule != nil || c.demoted != nil
 }
 
 // measure says how far two values of one type are apart.

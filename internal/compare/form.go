@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -15,7 +16,21 @@ import (
 func (t *tree) group(begun int, is trait) {
 	all := slices.Clone(t.open[begun:])
 	t.open = t.open[:begun]
-	slices.SortStableFunc(all, func(a, b node) int { return bytes.Compare(t.in(a.name), t.in(b.name)) })
+	byName := func(a, b node) int { return bytes.Compare(t.in(a.name), t.in(b.name)) }
+	if !slices.IsSortedFunc(all, byName) {
+		order := make([]uint32, len(all))
+		for i := range order {
+			order[i] = uint32(i)
+		}
+		slices.SortFunc(order, func(i, j uint32) int {
+			return cmp.Or(byName(all[i], all[j]), cmp.Compare(i, j))
+		})
+		sorted := make([]node, len(all))
+		for i, from := range order {
+			sorted[i] = all[from]
+		}
+		all = sorted
+	}
 	for len(all) > 0 {
 		name := all[0].name
 		size := 1

@@ -1,7 +1,5 @@
 package compare
 
-import "github.com/cespare/xxhash/v2"
-
 // mask works out the masks of the elements of a stretch: their hashes without
 // what does not count, so that elements can be aligned that differ in nothing
 // else.
@@ -95,7 +93,7 @@ func (c *Comparer) countsOfObject(t *tree, n *node) uint64 {
 	for i := range children {
 		name := t.in(children[i].name)
 		c.at.member(name, data)
-		h += mix(xxhash.Sum64(name), c.masked(t, &children[i]))
+		h += mix(sum64(name), c.masked(t, &children[i]))
 		c.at.leave()
 	}
 	return mix(h, uint64(n.count))
@@ -106,9 +104,9 @@ func (c *Comparer) shapeHash(t *tree, n *node) uint64 {
 	switch n.form {
 	case text:
 		var buffer [96]byte
-		return xxhash.Sum64(appendShape(buffer[:0], t.in(n.text)))
+		return sum64(appendShape(buffer[:0], t.in(n.text)))
 	case number:
-		return xxhash.Sum64String(string(ClassOf(t.in(n.text))))
+		return sum64([]byte(ClassOf(t.in(n.text))))
 	}
 	return uint64(n.form)
 }

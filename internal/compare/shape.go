@@ -75,5 +75,5 @@ func similar(a, b []byte) bool {
 // isOneWord says that v is made of what ids are.
 func isOneWord(v []byte) bool {
 	a := survey(v)
-	return a.digits+a.letters()+a.dashes+a.base64 == len(v)
+	return a.digits+a.letters()+a.dashes == len(v)
 }
