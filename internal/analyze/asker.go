@@ -2,7 +2,6 @@ package analyze
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,5 +130,3 @@ func (a *asker) close() {
 	a.cancel()
 	a.running.Wait()
 }
-
-func delay() time.Duration { return askAfter + time.Duration(rand.Int64N(int64(askAfter))) }

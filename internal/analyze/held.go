@@ -20,6 +20,7 @@ type held struct {
 	findings []finding
 	asking   bool          // the shadow has not answered yet
 	again    map[spot]bool // where the answers differ still, asked once more; nil if the shadow did not say
+	quarrel  []spot        // of a control, where its answers differ
 	sight    *sight
 }
 
@@ -59,6 +60,9 @@ func (m *mirror) force(e *endpoint) {
 			m.conclude(e, p, true)
 		}
 	}
+	if _, wait := e.contests(h.quarrel); wait {
+		h.quarrel = nil // it never came up again
+	}
 	m.release(e)
 }
 
@@ -89,6 +93,11 @@ func (m *mirror) settle(h *held) bool {
 			sure = append(sure, h.findings[i])
 		}
 	}
+	contests, wait := h.endpoint.contests(h.quarrel)
+	if wait {
+		return false
+	}
+	h.pair.ControlMismatch = contests
 	m.count(h, sure)
 	return true
 }
@@ -98,8 +107,12 @@ func (m *mirror) count(h *held, sure []finding) {
 	e := h.endpoint
 	class := h.class
 	switch {
-	case class == compare.ShadowError || h.pair.PrimaryFailed:
+	case class == compare.ShadowError:
 		// Errors have a check of their own.
+	case h.pair.PrimaryFailed:
+		if class == compare.Diff {
+			class = compare.NoiseOnly // what a failure says is no answer
+		}
 	case len(sure) == 0:
 		if class != compare.Match {
 			class = quiet(h.findings, class)

@@ -166,7 +166,7 @@ func failed(o *traffic.Outcome) bool {
 		return true
 	}
 	switch o.GRPC.Status {
-	case traffic.GRPCUnknown, traffic.GRPCDeadlineExceeded, traffic.GRPCInternal, traffic.GRPCUnavailable, "DATA_LOSS":
+	case traffic.GRPCUnknown, traffic.GRPCDeadlineExceeded, traffic.GRPCUnimplemented, traffic.GRPCInternal, traffic.GRPCUnavailable, "DATA_LOSS":
 		return true
 	}
 	return false

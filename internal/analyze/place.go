@@ -71,6 +71,7 @@ const (
 	enoughAsked     = 6    // answers, of which a quarter are different: not steady
 	manyAsked       = 24   // answers, of which less are
 	enoughDrifts    = 12   // pairs that the shadow took back, when it hardly ever stayed with its answer
+	enoughStayed    = 3    // pairs in which it did
 	enoughStructure = 2    // answers that say that structure is no accident of the moment
 	enoughSeen      = 16   // pairs, where nobody can be asked
 	patience        = 64   // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
@@ -156,7 +157,7 @@ func (p *place) decideStructure(ask bool) (standing, string) {
 func (p *place) decideByValues(e *endpoint) (standing, string) {
 	v := &p.Values
 	switch {
-	case v.Seen >= 3 && v.Now == v.Seen:
+	case v.Seen > 0 && v.Now == v.Seen:
 		return noise, "class now"
 	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace

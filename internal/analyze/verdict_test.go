@@ -124,9 +124,9 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m, n := play(t, 100+uint64(i), 3000, f.fault)
 			if m.Verdict != judge.Fail {
-				t.Errorf("%s: %s after %d pairs", f.name, m.Verdict, n)
+				t.Errorf("%s: %s after %d pairs: %s", f.name, m.Verdict, n, strings.Join(m.Reasons, " "))
 			}
-			t.Logf("%s: %s after %d pairs, %d held, %v", f.name, m.Verdict, n, m.Held, m.Classes)
+			t.Logf("%s: %s after %d pairs, %d held, %v %v", f.name, m.Verdict, n, m.Held, m.Classes, m.Reasons)
 			for _, c := range m.Clusters {
 				t.Logf("  cluster %s %s: %d, %v", c.Endpoint, c.Title, c.Count, c.Predictors)
 			}
