@@ -127,7 +127,7 @@ func printClusters(s *Streams, d *admin.Diffs, output outputFormat) error {
 	t := newTable("", append([]string{"MIRROR"}, clusterColumns...)...)
 	for i := range d.Clusters {
 		c := &d.Clusters[i]
-		addCluster(t, c, s.OutIsTerminal, visible(c.Mirror))
+		addCluster(t, c, s.OutIsTerminal, printable(c.Mirror))
 	}
 	printTables(s, []*table{t})
 	return nil
@@ -146,7 +146,7 @@ func printCluster(s *Streams, d *admin.Diff, output outputFormat) error {
 
 func (p *paper) cluster(d *admin.Diff) {
 	c := &d.Cluster
-	p.line(paint(visible(c.ID), faint, p.color) + "  " + paint(visible(c.Title), bold, p.color))
+	p.line(paint(printable(c.ID), faint, p.color) + "  " + paint(printable(c.Title), bold, p.color))
 	p.words("", fmt.Sprintf("%s, mirror %s, class %s", endpointText(c.Endpoint), c.Mirror, c.Class))
 	p.words("", fmt.Sprintf("%s, %s of the endpoint's (%s to %s), first %s, last %s", plural(int(c.Count), "pair"), portion(c.Rate),
 		portion(c.Low), portion(c.High), momentText(c.First), momentText(c.Last)))
@@ -157,12 +157,12 @@ func (p *paper) cluster(d *admin.Diff) {
 	if c.Curl != "" {
 		p.line("")
 		p.line(paint("Make it happen", bold, p.color))
-		p.line(visibleLines(c.Curl))
+		p.line(printableLines(c.Curl))
 	}
 	t := newTable("Examples", "PAIR", "TIME", "REQUEST", "PRIMARY", "SHADOW")
 	for i := range d.Pairs {
 		pair := &d.Pairs[i]
-		t.add(visible(pair.ID), momentText(pair.Time), cut(visible(firstLine(pair.Request.Head)), 50), outcomeText(&pair.Primary), outcomeText(&pair.Shadow))
+		t.add(printable(pair.ID), momentText(pair.Time), cut(printable(firstLine(pair.Request.Head)), 50), outcomeText(&pair.Primary), outcomeText(&pair.Shadow))
 	}
 	p.table(t, 0, "")
 	if len(d.Pairs) == 0 {
@@ -184,7 +184,7 @@ func (p *paper) differences(list []compare.Difference, exact bool) {
 		if exact && d.Where != "" {
 			path = d.Where
 		}
-		t.add(cut(visible(path), most), visible(string(d.Kind)), cut(sideText(d.Primary), most), cut(sideText(d.Shadow), most))
+		t.add(cut(printable(path), most), printable(string(d.Kind)), cut(sideText(d.Primary), most), cut(sideText(d.Shadow), most))
 	}
 	p.table(t, 0, "")
 }
@@ -205,7 +205,7 @@ func sideText(v compare.Value) string {
 	case "string":
 		return fmt.Sprintf("%q", v.Text)
 	}
-	return visible(v.Text)
+	return printable(v.Text)
 }
 
 func momentText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }

@@ -24,7 +24,7 @@ func printPair(s *Streams, pair *analyze.Pair, output outputFormat) error {
 }
 
 func (p *paper) pair(pair *analyze.Pair) {
-	p.line(paint(visible(pair.ID), faint, p.color) + "  " + fmt.Sprintf("cluster %s, class %s, %s", visible(pair.Cluster), pair.Class, momentText(pair.Time)))
+	p.line(paint(printable(pair.ID), faint, p.color) + "  " + fmt.Sprintf("cluster %s, class %s, %s", printable(pair.Cluster), pair.Class, momentText(pair.Time)))
 	p.line("")
 	p.messages(pair)
 	p.differences(pair.Differences, true)
@@ -37,7 +37,7 @@ func (p *paper) messages(pair *analyze.Pair) {
 		request = request[:len(request)-1]
 	}
 	for _, line := range request {
-		p.line(strings.TrimRight("  "+cut(visible(line), p.columns-2), " "))
+		p.line(strings.TrimRight("  "+cut(printable(line), p.columns-2), " "))
 	}
 	p.line("")
 	primary, shadow := answerLines(&pair.Primary, nil), answerLines(&pair.Shadow, &pair.Primary)
@@ -64,7 +64,7 @@ func (p *paper) rows(list []aligned, column int) {
 			continue
 		}
 		flush()
-		left, right := windows(visible(a.primary), visible(a.shadow), column)
+		left, right := windows(printable(a.primary), printable(a.shadow), column)
 		look := plain
 		if a.mark != ' ' {
 			look = warn
@@ -117,9 +117,9 @@ func windows(left, right string, column int) (l, r string) {
 // outcomeText is how an answer came out, in a few words.
 func outcomeText(m *analyze.Message) string {
 	if m.Failure != "" {
-		return visible(m.Failure)
+		return printable(m.Failure)
 	}
-	text := visible(firstLine(m.Head))
+	text := printable(firstLine(m.Head))
 	if _, status, ok := strings.Cut(text, " "); ok {
 		text = status
 	}

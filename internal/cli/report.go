@@ -177,7 +177,7 @@ type waiting struct {
 }
 
 func (o *reportOptions) waiting(ask func(context.Context) (*analyze.Report, error)) *waiting {
-	w := &waiting{ask: ask, patience: o.patience, every: time.Second, say: (&waitingLine{streams: o.streams}).say}
+	w := &waiting{ask: ask, patience: o.patience, every: time.Second, say: (&progress{streams: o.streams}).say}
 	w.enough = func(r *analyze.Report) bool {
 		return len(r.Mirrors) > 0 && (r.Verdict == judge.Pass || r.Verdict == judge.Fail && o.until == untilDecided)
 	}
@@ -241,27 +241,27 @@ func standing(r *analyze.Report) string {
 		if i > 0 {
 			line += "; "
 		}
-		line += fmt.Sprintf("%s %s, %s", visible(m.Mirror), m.Verdict, plural(int(m.Pairs), "pair"))
+		line += fmt.Sprintf("%s %s, %s", printable(m.Mirror), m.Verdict, plural(int(m.Pairs), "pair"))
 	}
 	return line
 }
 
-// waitingLine shows lines about something that takes long on stderr: the last one
+// progress shows lines about something that takes long on stderr: the last one
 // on a terminal, and one in a while elsewhere.
-type waitingLine struct {
+type progress struct {
 	streams *Streams
 	said    time.Time // when the last line was printed, elsewhere
 }
 
-// waitingEvery keeps the log of a pipeline short.
-const waitingEvery = 30 * time.Second
+// progressEvery keeps the log of a pipeline short.
+const progressEvery = 30 * time.Second
 
 // say shows a line instead of the one before; an empty one ends it.
-func (p *waitingLine) say(line string) {
+func (p *progress) say(line string) {
 	switch {
 	case p.streams.ErrIsTerminal:
 		fmt.Fprintf(p.streams.Err, "\r\x1b[K%s", line)
-	case line == "" || time.Since(p.said) < waitingEvery:
+	case line == "" || time.Since(p.said) < progressEvery:
 	default:
 		p.said = time.Now()
 		fmt.Fprintln(p.streams.Err, line)

@@ -79,17 +79,17 @@ func writeJUnit(w io.Writer, r *analyze.Report) error {
 }
 
 func junitSuiteOf(id int, m *analyze.MirrorReport, r *analyze.Report) junitSuite {
-	name := visible(m.Mirror)
+	name := printable(m.Mirror)
 	if m.Route != "" {
-		name = fmt.Sprintf("%s/%d/%s", visible(m.Route), m.Rule, name)
+		name = fmt.Sprintf("%s/%d/%s", printable(m.Route), m.Rule, name)
 	}
 	s := junitSuite{
 		Name: name, ID: id, Package: "understudy", Timestamp: r.Time.UTC().Format("2006-01-02T15:04:05"), Hostname: "localhost",
 		Time: fmt.Sprintf("%.3f", max(r.Time.Sub(m.Since).Seconds(), 0)),
 		Properties: []junitProperty{
-			{"primary", visible(m.Primary)}, {"shadow", visible(m.Shadow)}, {"verdict", string(m.Verdict)}, {"pairs", fmt.Sprint(m.Pairs)},
+			{"primary", printable(m.Primary)}, {"shadow", printable(m.Shadow)}, {"verdict", string(m.Verdict)}, {"pairs", fmt.Sprint(m.Pairs)},
 		},
-		Out: visible(m.Shown) + "\n",
+		Out: printable(m.Shown) + "\n",
 	}
 	reasons := strings.Join(m.Reasons, "\n")
 	s.add("verdict", m.Verdict, string(m.Verdict), reasons, "verdict")
@@ -98,7 +98,7 @@ func junitSuiteOf(id int, m *analyze.MirrorReport, r *analyze.Report) junitSuite
 		if c.Verdict == judge.Fail && (c.Metric == judge.Mismatch || c.Metric == judge.Errors) {
 			failing[c.Endpoint] = true
 		}
-		s.add(endpointText(c.Endpoint)+": "+visible(string(c.Metric)), c.Verdict, c.Says, c.Says, visible(string(c.Metric)))
+		s.add(endpointText(c.Endpoint)+": "+printable(string(c.Metric)), c.Verdict, c.Says, c.Says, printable(string(c.Metric)))
 	}
 	for i := range m.Clusters {
 		c := &m.Clusters[i]
@@ -106,23 +106,23 @@ func junitSuiteOf(id int, m *analyze.MirrorReport, r *analyze.Report) junitSuite
 		if verdict == judge.Fail && !failing[c.Endpoint] && !failing[judge.Everywhere] {
 			verdict = judge.Running
 		}
-		s.add(fmt.Sprintf("%s: %s (%s)", endpointText(c.Endpoint), c.Title, c.ID), verdict, clusterSentence(c), clusterDetails(c), visible(string(c.Class)))
+		s.add(fmt.Sprintf("%s: %s (%s)", endpointText(c.Endpoint), c.Title, c.ID), verdict, clusterSentence(c), clusterDetails(c), printable(string(c.Class)))
 	}
 	return s
 }
 
 // add appends a case with the outcome that a verdict stands for.
 func (s *junitSuite) add(name string, v judge.Verdict, message, details, kind string) {
-	c := junitCase{Name: visible(name), Class: "understudy." + s.Name, Time: "0"}
+	c := junitCase{Name: printable(name), Class: "understudy." + s.Name, Time: "0"}
 	s.Tests++
 	switch v {
 	case judge.Pass:
 	case judge.Fail:
 		s.Failures++
-		c.Failure = &junitFailure{Message: visible(message), Type: kind, Text: visibleLines(details)}
+		c.Failure = &junitFailure{Message: printable(message), Type: kind, Text: printableLines(details)}
 	default:
 		s.Skipped++
-		c.Skipped = &junitSkipped{Message: visible(message)}
+		c.Skipped = &junitSkipped{Message: printable(message)}
 	}
 	s.Cases = append(s.Cases, c)
 }
@@ -149,11 +149,11 @@ func clusterDetails(c *analyze.Cluster) string {
 	return b.String()
 }
 
-// visibleLines is visible text of several lines.
-func visibleLines(text string) string {
+// printableLines is printable text of several lines.
+func printableLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
-		lines[i] = visible(lines[i])
+		lines[i] = printable(lines[i])
 	}
 	return strings.Join(lines, "\n")
 }

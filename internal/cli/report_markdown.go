@@ -138,7 +138,7 @@ func escaped(text string) string {
 	// number that begins a line, as is a hyphen there.
 	const plain = " ,%/'\"(){};=-"
 	var b strings.Builder
-	runes := []rune(visible(text))
+	runes := []rune(printable(text))
 	for i, r := range runes {
 		safe := r >= 0x80 || isAlphanumeric(r) || strings.ContainsRune(plain, r) && !(r == '-' && i == 0)
 		if r == '.' {
@@ -162,7 +162,7 @@ func isAlphanumeric(r rune) bool {
 
 // fence writes a block of code, with fences that are longer than any in it.
 func fence(b *strings.Builder, language, text string) {
-	text = visibleLines(strings.TrimRight(text, "\n"))
+	text = printableLines(strings.TrimRight(text, "\n"))
 	fences := "```"
 	for strings.Contains(text, fences) {
 		fences += "`"

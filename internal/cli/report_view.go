@@ -65,7 +65,7 @@ func (p *paper) line(text string) { p.WriteString(text + "\n") }
 // a bullet.
 func (p *paper) words(bullet, text string) {
 	margin := "  " + strings.Repeat(" ", textWidth(bullet))
-	for i, line := range wrap(visible(text), p.columns-len(margin)) {
+	for i, line := range wrap(printable(text), p.columns-len(margin)) {
 		if i == 0 {
 			p.line("  " + bullet + line)
 		} else {
@@ -135,16 +135,12 @@ func (p *paper) mirror(m *analyze.MirrorReport, now time.Time) {
 }
 
 func verdictText(v judge.Verdict, color bool) string {
-	return paint(visible(string(v)), verdictStyles[v], color)
+	return paint(printable(string(v)), verdictStyles[v], color)
 }
 
 // verdictSentence says what the verdict on a mirror is about.
 func verdictSentence(m *analyze.MirrorReport) string {
-	shadow, primary := visible(m.Shadow), visible(m.Primary)
-	if primary == "" {
-		primary = "the recorded primary"
-	}
-	place := "take the place of " + primary
+	shadow, place := printable(m.Shadow), "take the place of "+printable(m.Primary)
 	text := ""
 	switch m.Verdict {
 	case judge.Pass:
@@ -161,12 +157,12 @@ func verdictSentence(m *analyze.MirrorReport) string {
 
 // mirrorPlace says which mirror a report is about.
 func mirrorPlace(m *analyze.MirrorReport) string {
-	text := "route " + visible(m.Route)
+	text := "route " + printable(m.Route)
 	if m.Rule > 0 {
 		text += ", rule " + strconv.Itoa(m.Rule)
 	}
 	if m.Mirror != m.Shadow {
-		text += ", mirror " + visible(m.Mirror)
+		text += ", mirror " + printable(m.Mirror)
 	}
 	return text
 }
@@ -203,7 +199,7 @@ func lostText(lost map[string]int64) string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(lost)) {
 		if lost[name] > 0 {
-			list = append(list, fmt.Sprintf("%s %d", visible(name), lost[name]))
+			list = append(list, fmt.Sprintf("%s %d", printable(name), lost[name]))
 		}
 	}
 	if len(list) == 0 {
@@ -249,11 +245,11 @@ func endpointText(endpoint string) string {
 	if endpoint == judge.Everywhere {
 		return "all endpoints"
 	}
-	return visible(endpoint)
+	return printable(endpoint)
 }
 
 func checkRow(c judge.Check) []any {
-	return []any{endpointText(c.Endpoint), visible(string(c.Metric)), cell{visible(string(c.Verdict)), verdictStyles[c.Verdict]}, c.Pairs,
+	return []any{endpointText(c.Endpoint), printable(string(c.Metric)), cell{printable(string(c.Verdict)), verdictStyles[c.Verdict]}, c.Pairs,
 		effectText(c.Metric, c.Effect), effectText(c.Metric, c.Low), effectText(c.Metric, c.High), effectText(c.Metric, c.Limit)}
 }
 
@@ -287,7 +283,7 @@ func latencyRow(e *analyze.EndpointReport) []any {
 var clusterColumns = []string{"ID", "CLASS", ">PAIRS", ">RATE", "ENDPOINT", "WHAT"}
 
 func clusterRow(c *analyze.Cluster) []any {
-	return []any{visible(c.ID), visible(string(c.Class)), c.Count, portion(c.Rate), endpointText(c.Endpoint), visible(c.Title)}
+	return []any{printable(c.ID), printable(string(c.Class)), c.Count, portion(c.Rate), endpointText(c.Endpoint), printable(c.Title)}
 }
 
 // addCluster adds a cluster, behind the name of its mirror if that is given, and
@@ -319,13 +315,13 @@ func narrow(row []any) []any {
 
 // predictorSentence says what the requests of a cluster have in common.
 func predictorSentence(p *analyze.Predictor) string {
-	return fmt.Sprintf("%s of these have %s = %s; of the others %s", portion(p.Inside), visible(p.Attribute), cut(visible(p.Value), 60), portion(p.Outside))
+	return fmt.Sprintf("%s of these have %s = %s; of the others %s", portion(p.Inside), printable(p.Attribute), cut(printable(p.Value), 60), portion(p.Outside))
 }
 
 var noiseColumns = []string{"ENDPOINT", "PATH", "WHY", ">SEEN"}
 
 func noiseRow(n *analyze.Noise) []any {
-	return []any{endpointText(n.Endpoint), visible(n.Path), visible(n.Why), n.Seen}
+	return []any{endpointText(n.Endpoint), printable(n.Path), printable(n.Why), n.Seen}
 }
 
 // reportTables are a report for programs.
@@ -337,12 +333,12 @@ func reportTables(r *analyze.Report) []*table {
 	checks, latencies, clusters, noise := of(checkColumns), of(latencyColumns), of(clusterColumns), of(noiseColumns)
 	for i := range r.Mirrors {
 		m := &r.Mirrors[i]
-		name := visible(m.Mirror)
-		mirrors.add(visible(m.Route), m.Rule, name, visible(m.Primary), visible(m.Shadow), string(m.Verdict), m.Pairs, m.Tainted, m.Since.UTC().Format(time.RFC3339))
-		mirrors.remark(visible(strings.TrimSpace(strings.Join(append(slices.Clone(m.Reasons), m.Shown, classesText(m), lostText(r.Lost)), " "))))
+		name := printable(m.Mirror)
+		mirrors.add(printable(m.Route), m.Rule, name, printable(m.Primary), printable(m.Shadow), string(m.Verdict), m.Pairs, m.Tainted, m.Since.UTC().Format(time.RFC3339))
+		mirrors.remark(printable(strings.TrimSpace(strings.Join(append(slices.Clone(m.Reasons), m.Shown, classesText(m), lostText(r.Lost)), " "))))
 		for _, c := range checksOf(m) {
 			checks.add(append([]any{name}, checkRow(c)...)...)
-			checks.remark(visible(c.Says))
+			checks.remark(printable(c.Says))
 		}
 		for j := range m.Endpoints {
 			latencies.add(append([]any{name}, latencyRow(&m.Endpoints[j])...)...)

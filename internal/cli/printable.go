@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// visible makes text from elsewhere, such as a value in an answer, fit for a
+// printable makes text from elsewhere, such as a value in an answer, fit for a
 // line of a terminal: what would move the cursor, change the order of letters or
 // not be seen at all is written as an escape.
-func visible(s string) string {
+func printable(s string) string {
 	if strings.IndexFunc(s, hidden) < 0 {
 		return s
 	}
@@ -44,7 +44,7 @@ func visible(s string) string {
 // that looks like one. Bytes that are no text are hidden too.
 func hidden(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
-// textWidth is how many columns of a terminal visible text takes.
+// textWidth is how many columns of a terminal printable text takes.
 func textWidth(s string) int {
 	n := 0
 	for _, r := range s {
@@ -68,7 +68,7 @@ func runeWidth(r rune) int {
 	return 1
 }
 
-// cut shortens visible text to a number of columns; a … stands for the rest.
+// cut shortens printable text to a number of columns; a … stands for the rest.
 func cut(s string, most int) string {
 	if textWidth(s) <= most {
 		return s
@@ -82,7 +82,7 @@ func cut(s string, most int) string {
 	return s
 }
 
-// wrap breaks visible text into lines of at most so many columns. A word that is
+// wrap breaks printable text into lines of at most so many columns. A word that is
 // longer has a line of its own.
 func wrap(text string, most int) []string {
 	var lines []string

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestVisible(t *testing.T) {
+func TestPrintable(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"":                  "",
@@ -25,22 +25,22 @@ func TestVisible(t *testing.T) {
 		`a\nb "c"`:          `a\nb "c"`,
 		"e\u0301 combining": "e\u0301 combining",
 	} {
-		if got := visible(in); got != want {
-			t.Errorf("visible(%q) = %q, want %q", in, got, want)
+		if got := printable(in); got != want {
+			t.Errorf("printable(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
 
-func FuzzVisible(f *testing.F) {
+func FuzzPrintable(f *testing.F) {
 	for _, seed := range []string{"a", hostile, "\xff\u202e", "日本"} {
 		f.Add(seed, 3)
 	}
 	f.Fuzz(func(t *testing.T, text string, most int) {
-		got := visible(text)
+		got := printable(text)
 		if strings.ContainsFunc(got, hidden) {
 			t.Errorf("%q hides something", got)
 		}
-		if visible(got) != got {
+		if printable(got) != got {
 			t.Errorf("%q is not fit for a terminal", got)
 		}
 		most = 1 + int(uint(most)%200)
