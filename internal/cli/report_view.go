@@ -140,7 +140,11 @@ func verdictText(v judge.Verdict, color bool) string {
 
 // verdictSentence says what the verdict on a mirror is about.
 func verdictSentence(m *analyze.MirrorReport) string {
-	shadow, place := printable(m.Shadow), "take the place of "+printable(m.Primary)
+	shadow, primary := printable(m.Shadow), printable(m.Primary)
+	if primary == "" {
+		primary = "the recorded primary"
+	}
+	place := "take the place of " + primary
 	text := ""
 	switch m.Verdict {
 	case judge.Pass:
