@@ -15,6 +15,7 @@ const mostPlaces = 256
 type endpoint struct {
 	Name    string                  `json:"name"`
 	Pairs   int64                   `json:"pairs"` // that were compared, whatever came of it
+	Alike   int64                   `json:"alike"` // of them, those of one status
 	Classes map[compare.Class]int64 `json:"classes"`
 	Tally   *judge.Tally            `json:"tally"`
 	Places  []*place                `json:"places"`
@@ -27,6 +28,7 @@ type endpoint struct {
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
 	minutes []minute
+	shaky   bool // answers are not built alike by themselves, and how often is still to be known
 	changed bool // since it was saved
 }
 
@@ -66,7 +68,7 @@ func (e *endpoint) demotes(path string) bool { return e.demoted[path] }
 func (e *endpoint) place(s spot) *place {
 	p := e.index[s]
 	if p == nil && len(e.Places) < mostPlaces {
-		p = &place{Path: s.path, Kind: s.kind, First: max(e.Pairs-1, 0)}
+		p = &place{Path: s.path, Kind: s.kind, First: max(e.Alike-1, 0)}
 		e.Places = append(e.Places, p)
 		e.index[s] = p
 	}
@@ -128,6 +130,11 @@ func (p *place) rename(d *compare.Difference, ids *renamings) bool {
 	f, ok := familyOf(d)
 	if !ok {
 		return p.Standing == renamed
+	}
+	if f.unique {
+		p.Values.IDs++
+	} else {
+		p.Values.Named++
 	}
 	switch ids.check(f, d.Primary.Hash, d.Shadow.Hash) {
 	case confirmed:
@@ -214,6 +221,12 @@ func spots(differences []compare.Difference) map[spot]bool {
 	for i := range differences {
 		d := &differences[i]
 		all[spotOf(d)] = true
+		switch d.Kind { // it depends on which answer comes first
+		case compare.Missing:
+			all[spot{d.Path, compare.Extra}] = true
+		case compare.Extra:
+			all[spot{d.Path, compare.Missing}] = true
+		}
 		if d.Kind == compare.Changed && !d.Similar {
 			all[spot{d.Path, shape}] = true
 		}
@@ -224,6 +237,7 @@ func spots(differences []compare.Difference) map[spot]bool {
 // absorb adds what was learned of another endpoint, which is no more.
 func (e *endpoint) absorb(other *endpoint) {
 	e.Pairs += other.Pairs
+	e.Alike += other.Alike
 	for class, n := range other.Classes {
 		e.Classes[class] += n
 	}

@@ -16,6 +16,7 @@ import (
 func play(t *testing.T, seed uint64, pairs int, fault func(string, map[string]any, *answer)) (*MirrorReport, int) {
 	t.Helper()
 	primary, next := newVersion(2*seed, "v1", nil), newVersion(2*seed+1, "v2", fault)
+	primary.moody, next.moody = seed%2 == 1, seed%2 == 1
 	next.visits = 31
 	s := open(t, "", Options{Asker: next.asker()})
 	visitors := visitor{rand.New(rand.NewPCG(seed, 3))}
@@ -122,7 +123,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	for i, f := range faults {
 		synctest.Test(t, func(t *testing.T) {
-			m, n := play(t, 100+uint64(i), 3000, f.fault)
+			m, n := play(t, 100+2*uint64(i), 4000, f.fault)
 			if m.Verdict != judge.Fail {
 				t.Errorf("%s: %s after %d pairs: %s", f.name, m.Verdict, n, strings.Join(m.Reasons, " "))
 			}
