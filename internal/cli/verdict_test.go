@@ -57,6 +57,7 @@ func judged(t *testing.T, requests int) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Header.Set("Authorization", "Bearer planted-secret")
 		answer, err := client.Do(r)
 		if err != nil {
 			t.Fatal(err)
@@ -127,6 +128,9 @@ func TestVerdictOfARunningProxy(t *testing.T) {
 			if !strings.Contains(out.String(), text) {
 				t.Errorf("%s: no %q in\n%s", name, text, out)
 			}
+		}
+		if strings.Contains(out.String(), "planted-secret") {
+			t.Errorf("%s shows a secret:\n%s", name, out)
 		}
 	}
 }
