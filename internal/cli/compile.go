@@ -37,14 +37,19 @@ func compiled(file string, cfg *config.Config, err error) (*config.Config, error
 	return cfg, nil
 }
 
-// within names the place in a configuration that err, which may be nil, is about.
+// within names the place in a configuration that err, which may be nil, is about;
+// some name it themselves.
 func within(file, place string, err error) config.Errors {
 	var problems config.Errors
 	switch {
 	case err == nil:
 		return nil
 	case !errors.As(err, &problems):
-		return config.Errors{{File: file, Path: place, Message: err.Error()}}
+		path, message, found := strings.Cut(err.Error(), ": ")
+		if !found || !strings.HasPrefix(path, place+".") {
+			path, message = place, err.Error()
+		}
+		return config.Errors{{File: file, Path: path, Message: message}}
 	}
 	for i := range problems {
 		problems[i].File = file
