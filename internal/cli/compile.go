@@ -3,19 +3,22 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/understudy-proxy/understudy/internal/compare"
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/redact"
 )
 
-// compiled passes cfg on if what it says of comparing can be obeyed, and else
+// compiled passes cfg on if what it says of comparing and redacting can be obeyed, and else
 // fails with [config.Errors] as validating it does. It lets an err of reading cfg
 // pass. The file is named in errors; empty for flags.
 func compiled(file string, cfg *config.Config, err error) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	var problems config.Errors
+	_, err = redact.New(cfg.Redact)
+	problems := within(file, "redact", err)
 	for i := range cfg.Routes {
 		for j := range cfg.Routes[i].Rules {
 			mirrors := cfg.Routes[i].Rules[j].Mirrors
@@ -34,18 +37,23 @@ func compiled(file string, cfg *config.Config, err error) (*config.Config, error
 	return cfg, nil
 }
 
-// within names the place in a configuration that err, which may be nil, is about.
+// within names the place in a configuration that err, which may be nil, is about;
+// some name it themselves.
 func within(file, place string, err error) config.Errors {
 	var problems config.Errors
 	switch {
 	case err == nil:
 		return nil
 	case !errors.As(err, &problems):
-		return config.Errors{{File: file, Path: place, Message: err.Error()}}
+		path, message, found := strings.Cut(err.Error(), ": ")
+		if !found || !strings.HasPrefix(path, place+".") {
+			path, message = place, err.Error()
+		}
+		return config.Errors{{File: file, Path: path, Message: message}}
 	}
 	for i := range problems {
 		problems[i].File = file
-		problems[i].Path = place + "." + problems[i].Path
+		problems[i].Path = strings.TrimSuffix(place+"."+problems[i].Path, ".")
 	}
 	return problems
 }

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-proxy/understudy/internal/config"
 )
 
 // contradicting is valid but for rules that nobody can obey.
@@ -74,5 +77,39 @@ func TestReloadRefusesRulesOfComparing(t *testing.T) {
 	}
 	if cfg, err := from.load(); cfg != nil || err == nil || !strings.Contains(err.Error(), "mirrors[0].compare.rules[1].path: ") {
 		t.Errorf("load = %v, %v", cfg, err)
+	}
+}
+
+// What only whoever redacts can tell is checked, too.
+func TestNamesToRedactAreChecked(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "understudy.yaml")
+	text := `listeners: [{name: web, address: "127.0.0.1:0"}]
+routes: [{name: shop, rules: [{backends: [{name: v1}]}]}]
+backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}]
+redact: {fields: ["items[*].price"]}
+`
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, out, _ := testStreams()
+	want := file + `: redact.fields[0]: "items[*].price": write items.price for the price of every item; arrays need no mark` + "\n"
+	if code := Main(t.Context(), []string{"check", "-c", file}, s); code != ExitNo || out.String() != want {
+		t.Errorf("exit code %d, %s, want %s", code, out, want)
+	}
+}
+
+func TestPlacesOfErrors(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"a: f: redact: is odd":                             errors.New("is odd"),
+		"a: f: redact.key: is short":                       errors.New("redact.key: is short"),
+		"a: f: redact: no: it is not":                      errors.New("no: it is not"),
+		"a: f: redact.rules[1].path: is missing (add one)": config.Errors{{Path: "rules[1].path", Message: "is missing", Hint: "add one"}},
+		"a: f: redact: is odd as a whole":                  config.Errors{{Message: "is odd as a whole"}},
+	} {
+		if got := within("a: f", "redact", err).Error(); got != want {
+			t.Errorf("%v is %q, want %q", err, got, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,6 +23,7 @@ type demoOptions struct {
 	admin   string
 	rate    int
 	length  time.Duration
+	shop    string // an edition: nothing but that shop
 }
 
 func newCmdDemo(s *Streams, runF func(*demoOptions) error) *cobra.Command {
@@ -31,11 +33,19 @@ func newCmdDemo(s *Streams, runF func(*demoOptions) error) *cobra.Command {
 		Short: "Show a small shop, a faulty shadow of it, and traffic",
 		Long: `Start a small shop as primary, a version of it with faults planted as shadow,
 the proxy between them and clients, and some clients; then show what happens.
-Everything runs on loopback in this process and ends with it.`,
+Everything runs on loopback in this process and ends with it.
+
+With --shop there is nothing but one edition of the shop, at the address of
+--listen, for trying things out: classic is the primary's, trial the one with
+faults, but without the one that comes and goes.`,
 		Example: `  understudy demo
 
   # End by itself, with a summary
-  understudy demo --for 10s`,
+  understudy demo --for 10s
+
+  # Two versions of a service to put a proxy in front of
+  understudy demo --shop classic --listen 127.0.0.1:9000
+  understudy demo --shop trial --listen 127.0.0.1:9001`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := opts.serve.options(s); err != nil {
@@ -47,8 +57,14 @@ Everything runs on loopback in this process and ends with it.`,
 			if opts.length < 0 {
 				return usagef("--for %s is over before it begins", opts.length)
 			}
+			if opts.shop != "" && !slices.Contains(demo.Editions, demo.Edition(opts.shop)) {
+				return usagef("--shop %q is none of %s, %s", opts.shop, demo.Classic, demo.Trial)
+			}
 			if runF != nil {
 				return runF(opts)
+			}
+			if opts.shop != "" {
+				return shopRun(cmd.Context(), opts)
 			}
 			return demoRun(cmd.Context(), opts)
 		},
@@ -57,10 +73,30 @@ Everything runs on loopback in this process and ends with it.`,
 	f.SortFlags = false
 	f.DurationVar(&opts.length, "for", 0, "end after this time with a summary; 0 = on q or Ctrl-C")
 	f.IntVar(&opts.rate, "rate", 50, "requests per second")
-	f.StringVar(&opts.listen, "listen", "127.0.0.1:0", "`address` of the proxy; port 0 = any free one")
+	f.StringVar(&opts.shop, "shop", "", "nothing but the shop, in an `edition`: classic or trial")
+	f.StringVar(&opts.listen, "listen", "127.0.0.1:0", "`address` of the proxy, or of the shop; port 0 = any free one")
 	f.StringVar(&opts.admin, "admin", "127.0.0.1:0", "`address` of health, metrics and status")
 	addServeFlags(cmd, &opts.serve)
 	return cmd
+}
+
+// shopRun keeps a shop open until it is told to close.
+func shopRun(ctx context.Context, opts *demoOptions) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if opts.length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, opts.length)
+		defer cancel()
+	}
+	shop, err := demo.OpenShopAt(demo.Edition(opts.shop), opts.listen)
+	if err != nil {
+		return err
+	}
+	defer shop.Close()
+	fmt.Fprintf(opts.streams.Err, "the %s shop is at http://%s\n", opts.shop, shop.Address())
+	<-ctx.Done()
+	return nil
 }
 
 func demoRun(ctx context.Context, opts *demoOptions) error {
@@ -155,6 +191,8 @@ func (o *demoOptions) hints(base, adminURL string) []string {
 		"  curl -i -d '{\"product\": 2, \"number\": 1}' "+base+"/api/cart",
 		"  curl "+adminURL+"/metrics",
 		"  understudy status --admin "+adminURL,
+		"  understudy report --admin "+adminURL,
+		"  understudy diffs --admin "+adminURL,
 	)
 }
 

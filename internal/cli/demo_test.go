@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"regexp"
@@ -33,7 +34,7 @@ func TestDemoShowsTrafficAndSumsUp(t *testing.T) {
 	if !regexp.MustCompile(`live: [1-9]\d* requests, 0 failed\n`).MatchString(out.String()) {
 		t.Errorf("a client noticed something:\n%s", out)
 	}
-	for _, want := range []string{"curl -i http://127.0.0.1:", "/metrics", "understudy status --admin http://127.0.0.1:", "GET /api/search takes"} {
+	for _, want := range []string{"curl -i http://127.0.0.1:", "/metrics", "understudy status --admin http://127.0.0.1:", "understudy report --admin http://127.0.0.1:", "GET /api/search takes"} {
 		if !strings.Contains(errOut.String(), want) {
 			t.Errorf("what to try does not say %q:\n%s", want, errOut)
 		}
@@ -84,5 +85,36 @@ func TestDemoFlags(t *testing.T) {
 	s, _, errOut := testStreams()
 	if code := Main(t.Context(), []string{"demo", "--listen", "nonsense"}, s); code != ExitUsage {
 		t.Errorf("a listener that is none: exit code %d: %s", code, errOut)
+	}
+}
+
+func TestDemoOfAShopAlone(t *testing.T) {
+	t.Parallel()
+	for edition, want := range map[string]string{"classic": `"price":48000`, "trial": `"cost":"480.00"`} {
+		s, _, _ := testStreams()
+		errOut := newTranscript()
+		s.Err = errOut
+		ctx, cancel := context.WithCancel(t.Context())
+		code := make(chan int, 1)
+		go func() { code <- Main(ctx, []string{"demo", "--shop", edition}, s) }()
+		base := errOut.await(t, `shop is at (http://127\.0\.0\.1:\d+)`)[1]
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		answer, err := client.Get(base + "/api/products/3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %v, %s, want %s", edition, err, body, want)
+		}
+		cancel()
+		if got := <-code; got != ExitSuccess {
+			t.Errorf("%s: exit code %d", edition, got)
+		}
+	}
+	s, _, errOut := testStreams()
+	if code := Main(t.Context(), []string{"demo", "--shop", "other"}, s); code != ExitUsage || !strings.Contains(errOut.String(), `--shop "other" is none of classic, trial`) {
+		t.Errorf("another edition: %d, %s", code, errOut)
 	}
 }

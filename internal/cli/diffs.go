@@ -165,9 +165,13 @@ func (p *paper) cluster(d *admin.Diff) {
 		t.add(printable(pair.ID), momentText(pair.Time), cut(printable(firstLine(pair.Request.Head)), 50), outcomeText(&pair.Primary), outcomeText(&pair.Shadow))
 	}
 	p.table(t, 0, "")
-	if len(d.Pairs) > 0 {
-		p.line("  " + paint("understudy diffs --pair PAIR shows one side by side", faint, p.color))
+	if len(d.Pairs) == 0 {
+		return
 	}
+	p.line("")
+	p.line(paint("One of them", bold, p.color) + paint("; understudy diffs --pair PAIR shows the others", faint, p.color))
+	p.line("")
+	p.messages(&d.Pairs[0])
 }
 
 // differences writes a table of places, or of their exact ones.

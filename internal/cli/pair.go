@@ -26,7 +26,17 @@ func printPair(s *Streams, pair *analyze.Pair, output outputFormat) error {
 func (p *paper) pair(pair *analyze.Pair) {
 	p.line(paint(printable(pair.ID), faint, p.color) + "  " + fmt.Sprintf("cluster %s, class %s, %s", printable(pair.Cluster), pair.Class, momentText(pair.Time)))
 	p.line("")
-	for _, line := range append(headLines(pair.Request.Head), bodyLines(&pair.Request, nil)...) {
+	p.messages(pair)
+	p.differences(pair.Differences, true)
+}
+
+// messages writes a request, and its answers side by side.
+func (p *paper) messages(pair *analyze.Pair) {
+	request := append(headLines(pair.Request.Head), bodyLines(&pair.Request, nil)...)
+	if len(request) > 0 && request[len(request)-1] == "" {
+		request = request[:len(request)-1]
+	}
+	for _, line := range request {
 		p.line(strings.TrimRight("  "+cut(printable(line), p.columns-2), " "))
 	}
 	p.line("")
@@ -34,7 +44,6 @@ func (p *paper) pair(pair *analyze.Pair) {
 	column := (p.columns - len("  ") - len(" | ")) / 2
 	p.row("  ", "PRIMARY  "+outcomeText(&pair.Primary), "SHADOW  "+outcomeText(&pair.Shadow), column, bold)
 	p.rows(align(primary, shadow), column)
-	p.differences(pair.Differences, true)
 }
 
 // equalStretch is how many equal lines are shown around those that differ.

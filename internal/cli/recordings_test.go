@@ -54,7 +54,7 @@ func TestSizesForPeople(t *testing.T) {
 func TestProgressIsForTerminals(t *testing.T) {
 	t.Parallel()
 	s, _, errOut := testStreams()
-	p := newProgress(s, "exchanges")
+	p := newCounting(s, "exchanges")
 	p.begun = p.begun.Add(-2 * time.Second)
 	p.last = p.begun
 	p.show(10, 40)

@@ -140,7 +140,11 @@ func verdictText(v judge.Verdict, color bool) string {
 
 // verdictSentence says what the verdict on a mirror is about.
 func verdictSentence(m *analyze.MirrorReport) string {
-	shadow, place := printable(m.Shadow), "take the place of "+printable(m.Primary)
+	shadow, primary := printable(m.Shadow), printable(m.Primary)
+	if primary == "" {
+		primary = "the recorded primary"
+	}
+	place := "take the place of " + primary
 	text := ""
 	switch m.Verdict {
 	case judge.Pass:
@@ -335,7 +339,7 @@ func reportTables(r *analyze.Report) []*table {
 		m := &r.Mirrors[i]
 		name := printable(m.Mirror)
 		mirrors.add(printable(m.Route), m.Rule, name, printable(m.Primary), printable(m.Shadow), string(m.Verdict), m.Pairs, m.Tainted, m.Since.UTC().Format(time.RFC3339))
-		mirrors.remark(printable(strings.Join(append(slices.Clone(m.Reasons), m.Shown), " ")))
+		mirrors.remark(printable(strings.TrimSpace(strings.Join(append(slices.Clone(m.Reasons), m.Shown, classesText(m), lostText(r.Lost)), " "))))
 		for _, c := range checksOf(m) {
 			checks.add(append([]any{name}, checkRow(c)...)...)
 			checks.remark(printable(c.Says))

@@ -139,7 +139,7 @@ func (r *rule) compileVerb(c *config.CompareRule) (field string, err error) {
 			err = fmt.Errorf("%v is no time by which values may differ: write one above zero, as 5s", r.time)
 		}
 	case pattern:
-		if r.pattern, err = regexp.Compile(c.Pattern); err != nil {
+		if r.pattern, err = config.CompileRegexp(c.Pattern); err != nil {
 			err = fmt.Errorf("%q is no regular expression of Go: %w", c.Pattern, err)
 		}
 	}

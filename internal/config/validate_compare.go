@@ -170,17 +170,18 @@ func (v *validator) validateCompareRule(p *place, r *CompareRule) {
 		v.fail(p, "set one of ignore, shape, set, key, number, time and pattern", "must say exactly one thing about its path, says %d", asks)
 	}
 	if r.Number != "" && !isTolerance(r.Number) {
-		v.fail(p.field("number"), "write how much numbers may differ, as \"0.01\" or \"1%\"", "%q is not a number above 0", abridged(r.Number))
+		v.fail(p.field("number"), "write how much numbers may differ, as \"0.01\" or \"1%\"", "%q is not a number, or is below 0", abridged(r.Number))
 	}
 	if r.Pattern != "" {
 		v.pattern(p.field("pattern"), r.Pattern)
 	}
 }
 
-// isTolerance says whether s is a number above 0, or a percentage.
+// isTolerance says whether s is a number of 0 or more, or such a percentage. 0 takes
+// back what a rule for more places allows.
 func isTolerance(s string) bool {
 	n, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-	return err == nil && n > 0 && !math.IsInf(n, 0)
+	return err == nil && n >= 0 && !math.IsInf(n, 0)
 }
 
 // compareEndpoint checks METHOD /template, in which either part may be *.

@@ -42,6 +42,7 @@ const (
 // Shop is a running shop on a loopback port. Everybody shares one cart.
 type Shop struct {
 	edition  Edition
+	steady   bool // no outages
 	started  time.Time
 	listener net.Listener
 	server   *http.Server
@@ -71,13 +72,26 @@ var products = []product{
 // maxCart bounds what one request may put into the cart, and its body.
 const maxCart = 1000
 
+// Editions lists all of them. It must not be changed.
+var Editions = []Edition{Classic, Trial}
+
 // OpenShop starts a shop on a free port of loopback. The caller must Close it.
-func OpenShop(e Edition) (*Shop, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func OpenShop(e Edition) (*Shop, error) { return open(newShop(e), "127.0.0.1:0") }
+
+// OpenShopAt starts a shop at an address, without the fault that depends on when
+// that was: what somebody tries out with it comes out the same at any time. The
+// caller must Close it.
+func OpenShopAt(e Edition, address string) (*Shop, error) {
+	s := newShop(e)
+	s.steady = true
+	return open(s, address)
+}
+
+func open(s *Shop, address string) (*Shop, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("open the shop: %w", err)
 	}
-	s := newShop(e)
 	s.listener = l
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
@@ -135,7 +149,7 @@ func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Shop) spoil(w http.ResponseWriter, r *http.Request) bool {
 	since := time.Since(s.started) % outagePeriod
 	switch {
-	case since >= outageFrom && since < outageUntil:
+	case !s.steady && since >= outageFrom && since < outageUntil:
 		panic(http.ErrAbortHandler)
 	case r.URL.Path == "/api/search":
 		wait(r.Context(), searchDelay)
