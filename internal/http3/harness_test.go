@@ -102,7 +102,9 @@ func open(t *testing.T, primary, shadow http.HandlerFunc) *house {
 func (h *house) start(t *testing.T, o proxy.Options) (*proxy.Server, error) {
 	t.Helper()
 	o.Driver, o.HTTP3, o.Sinks = loop.DefaultDriver(), Open, []traffic.Sink{h.ledger}
-	o.Capture = h.captured
+	if h.captured != nil {
+		o.Capture = h.captured
+	}
 	return proxy.New(h.config(t, true), o)
 }
 
