@@ -105,6 +105,9 @@ bench-protocols: build ## Measure TLS, HTTP/2 and gRPC against nginx and Envoy; 
 	@.ci/need nginx envoy h2load
 	go run ./test/bench -protocols $(if $(QUICK),-quick)
 
+bench-compare: build ## Measure what it costs to have answers compared; QUICK=1 as for bench
+	go run ./test/bench -compare $(if $(QUICK),-quick)
+
 bench-replay: build ## Measure how well a replay keeps its schedule
 	go run ./test/bench -replay -rate 5000 $(if $(QUICK),-quick)
 
@@ -153,4 +156,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols bench-replay peers-http interop h2spec browser isolation isolation-protocols golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols bench-compare bench-replay peers-http interop h2spec browser isolation isolation-protocols golden clean

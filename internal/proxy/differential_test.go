@@ -147,10 +147,10 @@ func TestAProxyInBetweenChangesOnlyWhatItSays(t *testing.T) {
 			if diff := cmp.Diff(seenByClient(want[id]), seenByClient(got[id])); diff != "" {
 				t.Fatalf("the client sees another answer (- direct, + proxy) to\n%q\n%s", all[id].request, diff)
 			}
-			if n := len(primary.got[id]); n != 1 {
+			if n := len(primary.of(id)); n != 1 {
 				t.Fatalf("the primary got %s %d times", id, n)
 			}
-			if diff := cmp.Diff(seenByBackend(direct.got[id][0]), seenByBackend(primary.got[id][0])); diff != "" {
+			if diff := cmp.Diff(seenByBackend(direct.of(id)[0]), seenByBackend(primary.of(id)[0])); diff != "" {
 				t.Fatalf("the primary sees another request (- direct, + proxy) than\n%q\n%s", all[id].request, diff)
 			}
 		}
@@ -159,10 +159,10 @@ func TestAProxyInBetweenChangesOnlyWhatItSays(t *testing.T) {
 			t.Errorf("got %d of %d copies: dropped %v, failed %v", m.Completed, len(all), m.Dropped, m.Failed)
 		}
 		for id := range all {
-			if n := len(shadow.got[id]); n != 1 {
+			if n := len(shadow.of(id)); n != 1 {
 				t.Fatalf("the shadow got %s %d times", id, n)
 			}
-			if diff := cmp.Diff(seenByBackend(primary.got[id][0]), seenByBackend(shadow.got[id][0])); diff != "" {
+			if diff := cmp.Diff(seenByBackend(primary.of(id)[0]), seenByBackend(shadow.of(id)[0])); diff != "" {
 				t.Fatalf("the shadow sees another request (- primary, + shadow) than\n%q\n%s", all[id].request, diff)
 			}
 		}
@@ -190,7 +190,9 @@ func TestThePrimaryGetsTheSameBytesWithMirrorsAndWithout(t *testing.T) {
 			}
 			_, addr := serve(t, d, yaml)
 			run(t, addr, list)
+			primary.mu.Lock() // it has written all by now, but without it that is a race
 			got[on] = primary.got
+			primary.mu.Unlock()
 		}
 		for id := range all {
 			if diff := cmp.Diff(wire(got[false][id][0]), wire(got[true][id][0])); diff != "" {
