@@ -27,8 +27,8 @@ func TestExchangesAreShownAsPeopleReadThem(t *testing.T) {
 		},
 	}
 	want := strings.Join([]string{
-		"--- 4f2a\ufffd[2J at 2026-05-01T13:04:05Z by route shop",
-		"POST / HTTP/1.1", "A:    b\ufffd", "", "one", "two", "(the first 8 of 9 bytes)",
+		"--- 4f2a\\x1b[2J at 2026-05-01T13:04:05Z by route shop",
+		"POST / HTTP/1.1", "A:    b\\x07", "", "one", "two", "(the first 8 of 9 bytes)",
 		"", "--- primary: backend v1, first byte after 2.0ms, took 3.0ms", "HTTP/1.1 200 OK", "Content-Encoding: gzip", "", "hi",
 		"", "--- mirror m2: backend v2, completed", "HTTP/1.1 200 OK", "", "(opaque, 3 bytes)", "(it broke off here)", "X: 1",
 		"", "--- mirror m3: backend v3, failed (connect): refused",
