@@ -460,3 +460,17 @@ func TestReplayWarnsOfWhatCannotBeRead(t *testing.T) {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 }
+
+func TestReplayGivesPipelinesTheReportAlone(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, gets(1, 1)...)
+	target, _ := shop(t, nil)
+	for format, want := range map[string]string{"markdown": "too little traffic to tell whether target may take the place of recorded", "junit": "<?xml "} {
+		s, out, errOut := testStreams()
+		code := Main(t.Context(), []string{"replay", folder, "--target", target, "--once", "-o", format}, s)
+		if code != ExitTooFew || !strings.Contains(out.String(), want) || strings.Contains(out.String(), "sent 1 of 1") || !strings.Contains(errOut.String(), "sent 1 of 1") {
+			t.Errorf("%s: exit code %d: %s\n%s", format, code, out, errOut)
+		}
+	}
+}
