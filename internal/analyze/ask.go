@@ -94,10 +94,8 @@ func (m *mirror) hear(q *Question, again *traffic.Outcome) {
 	}
 	m.consider(e, h.findings)
 	m.insist(q)
-	for i := range h.findings {
-		if p := e.index[spotOf(&h.findings[i].Difference)]; p != nil {
-			m.conclude(e, p, false)
-		}
+	for p := range m.placesOf(h) {
+		m.conclude(e, p, false)
 	}
 	m.release(e)
 }

@@ -38,7 +38,7 @@ type place struct {
 	Kind     compare.Kind `json:"kind"`
 	Standing standing     `json:"standing,omitempty"`
 	Why      string       `json:"why,omitempty"`
-	First    int64        `json:"first"` // pairs of the endpoint before it was first seen
+	First    int64        `json:"first"` // pairs of one status before it was first seen
 	Seen     int64        `json:"seen"`  // pairs that differed here
 
 	// Of the pairs that differed here, those whose request the shadow was sent
@@ -71,7 +71,7 @@ func (p *place) structural() bool {
 // two by the toss of a coin looks steady once in 256 times.
 const (
 	enoughAgreed    = 8    // answers, all the same: steady in the shadow
-	fewAgreed       = 4    // the same, where so small a share differs that it looks like a fault
+	fewAgreed       = 4    // the same, where a rare share differs
 	enoughDisagreed = 3    // answers, all of them different: not steady
 	enoughAsked     = 6    // answers, of which a quarter are different: not steady
 	manyAsked       = 24   // answers, of which less are
@@ -80,17 +80,19 @@ const (
 	enoughStructure = 2    // answers that say that structure is no accident of the moment
 	enoughRepeats   = 60   // controls that say how often it is
 	enoughSeen      = 24   // pairs, where nobody can be asked
-	patience        = 64   // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
+	enoughIDs       = 64   // pairs of ids, none of which contradicts another
+	patience        = 256  // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
 	noisyShare      = 0.3  // of the pairs: what is noise is seldom rarer than that
+	rareShare       = 0.15 // of the pairs: what is as rare looks like a fault
 	unsteadyShare   = 0.25 // of two answers to the same request
 	clearlySteady   = 8.0  // differences expected of the primary, when none is seen
 	enoughLive      = 3    // differences between answers of the primary
 )
 
-// share is the part of the endpoint's pairs that differ here, since they were
-// first seen to.
+// share is the part of the endpoint's pairs of one status that differ here, since
+// they were first seen to.
 func (p *place) share(e *endpoint) float64 {
-	return float64(p.Seen) / float64(max(e.Pairs-p.First, p.Seen, 1))
+	return float64(p.Seen) / float64(max(e.Alike-p.First, p.Seen, 1))
 }
 
 // steadyAtPrimary says that the primary would have been seen to differ here if it
@@ -142,12 +144,14 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	if s, why := p.decideByValues(e); s != learning {
 		return s, why
 	}
-	if p.Values.ids() && p.Disagreed == 0 && p.share(e) >= 0.5 && p.Seen < patience && 10*p.Values.Broken <= p.Seen {
+	if p.Values.ids() && p.Disagreed == 0 && p.share(e) >= 0.5 && p.Seen < enoughIDs && 10*p.Values.Broken <= p.Seen {
 		return learning, "" // each side's own ids, perhaps: that takes some to come again
 	}
 	share := p.share(e)
 	moody := p.Asked >= enoughDisagreed && p.Disagreed == p.Asked || p.Asked >= enoughAsked && p.unsteady()
 	switch {
+	case moody && p.Values.unsettled():
+		return unsteady, "one id of the primary's is many of the shadow's"
 	case moody && p.Values.volatile() && p.Values.fresh(1):
 		return noise, "class " + p.Values.Class
 	case moody && (share >= noisyShare || 4*p.Drifts < p.Asked):
@@ -160,7 +164,7 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 		return noise, "primary repeats"
 	case p.Live >= enoughLive && 2*float64(p.Live) >= share*float64(e.Live) && (p.Disagreed > 0 || p.Asked < fewAgreed):
 		return noise, "primary repeats"
-	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < noisyShare), moody && share < noisyShare, p.Asked >= manyAsked:
+	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < rareShare), moody && share < noisyShare, p.Asked >= manyAsked:
 		return real, ""
 	}
 	if p.asking == 0 && (!ask && p.Asked == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience) {
@@ -178,7 +182,7 @@ func (p *place) decideStructure(e *endpoint, ask bool) (standing, string) {
 	switch {
 	case strings.HasSuffix(p.Path, "]"), strings.HasSuffix(p.Path, "}"):
 		enough = enoughAgreed // elements come and go more easily than fields
-	case p.share(e) < noisyShare:
+	case p.share(e) < rareShare:
 		enough = fewAgreed
 	}
 	switch {
@@ -189,7 +193,7 @@ func (p *place) decideStructure(e *endpoint, ask bool) (standing, string) {
 	case asked < enough:
 		return learning, ""
 	case float64(disagreed) < unsteadyShare*float64(asked):
-		if asked < enoughAsked {
+		if asked < manyAsked {
 			return learning, ""
 		}
 		return real, ""
@@ -220,7 +224,7 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 		return noise, "class now"
 	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
-	case v.ids() && v.Broken == 0 && p.Disagreed == 0 && p.Seen >= patience && p.share(e) >= 0.5:
+	case v.ids() && v.Broken == 0 && p.Disagreed == 0 && p.Seen >= enoughIDs && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed || p.Asked+int64(p.asking) == 0):
 		return renamed, "renamed, as far as was seen"
 	case v.consistent() && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed && p.Disagreed == 0 || p.Asked+int64(p.asking) == 0 && v.Renamed >= enoughSeen):
 		return renamed, "renamed consistently"

@@ -133,25 +133,27 @@ func (w *worker) body(b content.Body, declared []byte, depth int) []byte {
 
 // plain redacts text of a kind.
 func (w *worker) plain(k content.Kind, b []byte) []byte {
-	e := edit{src: b}
+	e := &w.edit
+	defer func() { *e = edit{} }()
+	*e = edit{src: b}
 	switch k {
 	case content.JSON:
-		w.json(&e, 0, len(b), 0, false)
+		w.json(e, 0, len(b), 0, false)
 		return w.shapes(e.end())
 	case content.NDJSON:
-		w.lines(&e)
+		w.lines(e)
 		return w.shapes(e.end())
 	case content.SSE:
-		w.events(&e)
+		w.events(e)
 		return w.shapes(e.end())
 	case content.Form:
-		w.form(&e)
+		w.form(e)
 		return w.shapes(e.end())
 	case content.XML, content.HTML:
-		w.markup(&e)
+		w.markup(e)
 		b = e.end()
-		e = edit{src: b}
+		*e = edit{src: b}
 	}
-	w.json(&e, 0, len(b), 0, true)
+	w.json(e, 0, len(b), 0, true)
 	return w.line(e.end(), inText)
 }

@@ -275,8 +275,9 @@ func TestProtobufThatIsOdd(t *testing.T) {
 		"no message":        {rules, "\x07\xff\xff", "<w>"},
 		"the field is none": {rules, "\x22\x02\x07\xff", "\x22\x15<s>"},
 		"in a group":        {[]config.RedactProtobuf{{Method: "*", Fields: []string{"1"}}}, "\x13\x0a\x01x\x14", "\x13\x0a\x15<s>\x14"},
+		"a cut number":      {[]config.RedactProtobuf{{Method: "*", Fields: []string{"1", "2"}}}, "\x08\x01\x11\x01\x02", "\x08" + "\xe7\xcd\xf2\x87\xd9\xfd\xb1\xed\x5e" + "\x11"},
 		"a token within":    {nil, "\x0a\x36" + jwt, "\x0a\x36<s>" + strings.Repeat("-", len(jwt)-21)},
-		"32 bits":           {[]config.RedactProtobuf{{Method: "*", Fields: []string{"1"}}}, "\x0d\x01\x00\x00\x00", "\x0d\x71\xd2\x5d\xe3"},
+		"32 bits":           {[]config.RedactProtobuf{{Method: "*", Fields: []string{"1"}}}, "\x0d\x01\x00\x00\x00", "\x0a\x1c<n>"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

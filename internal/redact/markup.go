@@ -1,6 +1,10 @@
 package redact
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/understudy-proxy/understudy/internal/content"
+)
 
 // markup redacts the text of elements of XML by their names, and the values of
 // elements that another attribute names, as <input name="token" value="…">.
@@ -92,7 +96,7 @@ func isValue(name []byte) bool {
 
 func equalsAny(b []byte, words ...string) bool {
 	for _, word := range words {
-		if string(bytes.ToLower(b)) == word {
+		if content.EqualFold(b, word) {
 			return true
 		}
 	}
