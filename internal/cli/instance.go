@@ -19,17 +19,20 @@ import (
 	"github.com/understudy-proxy/understudy/internal/http3"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/proxy"
+	"github.com/understudy-proxy/understudy/internal/store"
+	"github.com/understudy-proxy/understudy/internal/store/sqlite"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // instance is a running proxy with what belongs to it: the pipeline that looks at
-// what mirrors compare, its recording, its access log and its admin server, which a configuration
-// may turn on and off.
+// what mirrors compare, its recording, its access log and its admin server, which a
+// configuration may turn on and off.
 type instance struct {
 	options instanceOptions
 	server  *proxy.Server
 	pairs   *analyze.Pipeline
+	store   store.Store // what pairs learns; nil = memory only
 	record  *recorder
 	access  *accesslog.Log
 	refused atomic.Uint64 // configurations
@@ -47,6 +50,7 @@ type instanceOptions struct {
 	driver   loop.Driver
 	pprof    bool
 	takeover bool
+	data     string         // directory of what is kept over restarts; empty = nothing is
 	takers   []traffic.Sink // of captured exchanges, redacted: see [analyze.Options]
 }
 
@@ -67,7 +71,7 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 	if err := i.record.apply(cfg.Record); err != nil {
 		return nil, errors.Join(err, i.closeAccessLog())
 	}
-	if i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Takers: append([]traffic.Sink{i.record}, o.takers...)}); err != nil {
+	if err := i.openPairs(cfg); err != nil {
 		return nil, errors.Join(err, i.record.close(), i.closeAccessLog())
 	}
 	i.server, err = proxy.New(cfg, proxy.Options{
@@ -93,6 +97,28 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 		i.inheritAdmin(cfg.Admin)
 	}
 	return i, nil
+}
+
+// openPairs starts the pipeline, with a store if there is a directory for one.
+func (i *instance) openPairs(cfg *config.Config) error {
+	o := i.options
+	if o.data != "" {
+		s, err := sqlite.Open(context.Background(), o.data)
+		switch {
+		case err == nil:
+			i.store = s
+		case o.takeover && errors.Is(err, store.ErrLocked):
+			o.log.Warn("what is learned of pairs is not kept until the next start: the instance that is taken over has the store", slog.String("data", o.data))
+		default:
+			return fmt.Errorf("open --data %s: %w", o.data, err)
+		}
+	}
+	var err error
+	i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Store: i.store, Takers: append([]traffic.Sink{i.record}, o.takers...)})
+	if err != nil && i.store != nil {
+		err = errors.Join(err, i.store.Close())
+	}
+	return err
 }
 
 // refuseShared finds listeners whose address is taken. Event loops share an
@@ -245,7 +271,7 @@ func (i *instance) drain(ctx context.Context) error {
 }
 
 // closePairs looks at what was captured last, within what ctx leaves of the time
-// for draining: there is always a little, to save what was learned.
+// for draining. What was learned is saved, however little that is.
 func (i *instance) closePairs(ctx context.Context) error {
 	deadline, ok := ctx.Deadline()
 	if !ok || time.Until(deadline) > flushTime {
@@ -253,7 +279,11 @@ func (i *instance) closePairs(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	return i.pairs.Close(ctx)
+	err := i.pairs.Close(ctx)
+	if i.store != nil {
+		err = errors.Join(err, i.store.Close())
+	}
+	return err
 }
 
 func (i *instance) closeAccessLog() error {

@@ -56,7 +56,7 @@ func recordForever(dir string) {
 	}
 	said := uint64(0)
 	for n := 0; ; n++ {
-		for !w.Offer(numbered(n)) {
+		for x := newNumbered(n); !w.Offer(x); {
 			_ = w.Sync(context.Background())
 		}
 		if now := w.Acknowledged(); now != said {
@@ -81,7 +81,7 @@ func TestNothingAcknowledgedIsLostByKilling(t *testing.T) {
 				t.Fatalf("round %d: %s", round, lines.Text())
 			}
 			acknowledged, _ = strconv.Atoi(n)
-			if acknowledged > 100*(1+round*round) { // in different places of blocks and segments
+			if acknowledged > 50*(1+round*round) { // in different places of blocks and segments
 				break
 			}
 		}
@@ -497,6 +497,9 @@ func TestASegmentMayBeCutAnywhere(t *testing.T) {
 				t.Fatalf("cut to %d bytes: %v", size, p)
 			}
 		}
+		if size%7 > 0 {
+			continue
+		}
 		s, err := Look(dir, nil)
 		if err != nil || s.Exchanges != int64(want) {
 			t.Fatalf("cut to %d bytes: surveyed %+v, %v", size, s, err)
@@ -535,5 +538,47 @@ func TestWhatIsNoSegmentIsNamed(t *testing.T) {
 	})
 	if len(got) != 2 {
 		t.Errorf("%d exchanges are read, want 2", len(got))
+	}
+}
+
+// TestBlocksAreNotBelieved has blocks whose headers are whole and lie.
+func TestBlocksAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	m := newMarker()
+	good := prefixLength(appendExchange(nil, full()), 0)
+	stored := newEncoder().EncodeAll(good, nil)
+	bomb := newEncoder().EncodeAll(make([]byte, maxRaw+1), nil)
+	honest := blockHeader{recordBlock, uint32(len(stored)), uint32(len(good)), 1, 0, 0, crc32.Checksum(stored, castagnoli)}
+	for _, test := range []struct {
+		name   string
+		lie    func(*blockHeader)
+		stored []byte
+		want   string // the reason of the problem; empty = none
+	}{
+		{"honest", func(*blockHeader) {}, stored, ""},
+		{"another checksum", func(h *blockHeader) { h.checksum++ }, stored, "the checksum of a block is wrong"},
+		{"shorter than it says", func(h *blockHeader) { h.raw++ }, stored, fmt.Sprintf("the checksum of a block is wrong: %d bytes instead of %d", len(good), len(good)+1)},
+		{"too long", func(h *blockHeader) { h.raw = maxRaw + 1 }, stored, "the header of a block is damaged"},
+		{"stored too long", func(h *blockHeader) { h.stored = maxStored + 1 }, stored, "the header of a block is damaged"},
+		{"longer than the file", func(h *blockHeader) { h.stored = maxStored }, stored, "the file ends inside a block"},
+		{"a bomb", func(h *blockHeader) {
+			h.raw, h.stored, h.checksum = maxRaw, uint32(len(bomb)), crc32.Checksum(bomb, castagnoli)
+		}, bomb, "the checksum of a block is wrong: decompressed size exceeds configured limit"},
+	} {
+		h := honest
+		test.lie(&h)
+		b := append(appendBlockHeader(appendSegmentHeader(nil, m, time.Unix(0, 0)), m, h), test.stored...)
+		path := filepath.Join(t.TempDir(), "lie.rec")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, problems := readWithProblems(t, path)
+		var reason string
+		for _, p := range problems {
+			reason += p.Reason
+		}
+		if reason != test.want || (len(got) == 1) != (test.want == "") {
+			t.Errorf("%s: %d exchanges, %q, want %q", test.name, len(got), reason, test.want)
+		}
 	}
 }

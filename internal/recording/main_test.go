@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,8 +63,18 @@ func full() *traffic.Exchange {
 var fruits = []string{"apple", "apricot", "cherry", "currant", "damson", "elderberry", "fig", "gooseberry", "medlar", "pear", "plum", "quince", "sloe"}
 
 // numbered is the n-th of many exchanges, of about two kilobytes with a kilobyte
-// of bodies, as services have them.
+// of bodies, as services have them. It must not be changed.
 func numbered(n int) *traffic.Exchange {
+	x, found := known.Load(n)
+	if !found {
+		x, _ = known.LoadOrStore(n, newNumbered(n))
+	}
+	return x.(*traffic.Exchange)
+}
+
+var known sync.Map // of those that were asked for
+
+func newNumbered(n int) *traffic.Exchange {
 	random := rand.New(rand.NewPCG(1, uint64(n)))
 	id := fmt.Sprintf("%08x-%04x-4b7e-a0d3-5c2f8e6b%04x", n, random.Uint32()&0xffff, random.Uint32()&0xffff)
 	path := fmt.Sprintf("/api/v1/users/%d/orders", n%5000)
