@@ -186,7 +186,7 @@ func TestDrawnValuesAreOfOneShape(t *testing.T) {
 		"version drawn": func() string { return "1.2.3+" + draw(7, hex) },
 	} {
 		first := next()
-		for range 20000 {
+		for range 4000 {
 			second := next()
 			if !similar([]byte(first), []byte(second)) {
 				t.Errorf("%s: %s (%s) and %s (%s) are not of one shape", name, first, Shape(first), second, Shape(second))

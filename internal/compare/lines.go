@@ -55,6 +55,9 @@ func (t *tree) lines(s span) func(yield func(span) bool) {
 	}
 }
 
+// recordSeparator begins each document of a sequence of JSON (RFC 7464).
+const recordSeparator = 0x1e
+
 // addNDJSON adds documents of JSON, one on a line. It returns false, and has
 // added nothing, if one of them is none.
 func (t *tree) addNDJSON(s span, prefix bool) bool {
@@ -62,6 +65,9 @@ func (t *tree) addNDJSON(s span, prefix bool) bool {
 	end := s.at + s.size
 	for line := range t.lines(s) {
 		last := line.at+line.size == end && prefix
+		if line.size > 0 && t.bytes[line.at] == recordSeparator {
+			line.at, line.size = line.at+1, line.size-1
+		}
 		if len(bytes.TrimSpace(t.in(line))) == 0 {
 			continue
 		}
