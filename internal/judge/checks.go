@@ -83,16 +83,7 @@ const doubt = 0.1 // of alpha
 // The e-value is that of the first way, that of the other two against "at most the
 // noise and the limit", or the mean of both, which is one as well.
 func (t *Tally) mismatch(p Params) Check {
-	lowest, noise := p.noise()
-	if t.Repeats > 0 {
-		_, high := Interval(t.RepeatMismatches, t.Repeats, doubt*p.Alpha)
-		if t.RepeatMismatches > 0 || high < noise {
-			noise = high
-		}
-		if low, _ := Interval(t.RepeatMismatches, t.Repeats, 0.1*p.Alpha); low > lowest {
-			lowest = low
-		}
-	}
+	lowest, noise := t.noise(p)
 	total, rest := t.Mismatch.Total, t.Mismatch.lasting()
 	c := Check{Metric: Mismatch, Limit: p.Excess, Pairs: total.Pairs, Worse: total.Worse}
 	above, lasting := beyond(total, noise+p.Excess), beyond(rest, noise+p.Excess)
@@ -115,6 +106,37 @@ func (t *Tally) mismatch(p Params) Check {
 	c.Low, c.High = low-noise, high-lowest
 	return c
 }
+
+// noise returns the limits between which the share of answers lies that differ by
+// themselves, as far as it is known or assumed.
+func (t *Tally) noise(p Params) (low, high float64) {
+	low, high = p.noise()
+	if t.Repeats == 0 {
+		return low, high
+	}
+	least, most := Interval(t.RepeatMismatches, t.Repeats, doubt*p.Alpha)
+	if t.RepeatMismatches > 0 || most < high {
+		high = most
+	}
+	return math.Max(low, least), high
+}
+
+// WantsControls says that it is time to have more controls of this endpoint: more
+// answers differ than would by what is assumed of noise, and the repeats are too few to
+// tell whether they do so by themselves. Without, a shadow whose answers have noise
+// that nobody has learned FAILs, and one that is wrong among them does not. It looks at
+// the past alone, so controls that are drawn by it are chosen as they must be.
+func (t *Tally) WantsControls(p Params) bool {
+	total := t.Mismatch.Total
+	if total.Worse == 0 || float64(t.Repeats)*share(total.Worse, total.Pairs) >= enoughControls {
+		return false
+	}
+	_, noise := p.noise()
+	return beyond(total, noise+p.Excess) >= 0
+}
+
+// enoughControls are so many that this many of them differ, if the pairs do so by themselves.
+const enoughControls = 30
 
 // beyond is the evidence that mismatches are more than a share.
 func beyond(c count, share float64) float64 {

@@ -224,6 +224,33 @@ func TestNoiseOfMismatches(t *testing.T) {
 	}
 }
 
+func TestWantsControls(t *testing.T) {
+	p := ParamsOf(config.Judge{})
+	for _, test := range []struct {
+		name       string
+		mismatches int // of 1,000 pairs
+		repeats    int
+		want       bool
+	}{
+		{"nothing differs", 0, 0, false},
+		{"as much as is assumed", 2, 0, false},
+		{"more", 20, 0, true},
+		{"more, and repeats that would not show it", 20, 1400, true},
+		{"more, and repeats that would", 20, 1600, false},
+	} {
+		tally := NewTally("GET /", p)
+		for i := range 1000 {
+			tally.Observe(Pair{Mismatch: i < test.mismatches})
+		}
+		for range test.repeats {
+			tally.Repeat(false)
+		}
+		if got := tally.WantsControls(p); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
 // Nobody passes while it is open whether what differs is noise.
 func TestPairsThatWait(t *testing.T) {
 	p := ParamsOf(config.Judge{})

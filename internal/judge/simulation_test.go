@@ -366,6 +366,42 @@ func TestSimulationOfFaults(t *testing.T) {
 	}
 }
 
+// Noise that was not learned, in one or three of a hundred answers: with the controls
+// that a tally wants it is seldom taken for a fault, and a fault on top is found.
+func TestSimulationOfControls(t *testing.T) {
+	p := simulated()
+	for _, test := range []struct{ noise, fault, least, most float64 }{
+		{0.01, 0, 0, 0.2}, {0.03, 0, 0, 0.4}, {0.01, 0.05, 0.5, 1},
+	} {
+		var asked, pairs float64
+		f := run(func(random *rand.Rand) int {
+			tally := NewTally(Everywhere, p)
+			for n := 1; n <= 2*length(); n++ {
+				share := 0.01
+				if tally.WantsControls(p) {
+					share = 0.25
+				}
+				controlled := random.Float64() < share
+				if pairs++; controlled {
+					asked++
+				}
+				tally.Observe(Pair{
+					Mismatch: random.Float64() < test.noise+test.fault, Time: began.Add(time.Duration(n) * 20 * time.Millisecond),
+					Controlled: controlled, ControlMismatch: controlled && random.Float64() < test.noise,
+				})
+				if n%100 == 0 && failed(Decide(tally.Checks(p), p)) {
+					return n
+				}
+			}
+			return 0
+		})
+		t.Logf("noise %.2f, fault %.2f: FAIL %v, controls of %.0f %%", test.noise, test.fault, f, 100*asked/pairs)
+		if f.share() < test.least || f.share() > test.most {
+			t.Errorf("noise %v, fault %v: FAIL in %.3f of runs", test.noise, test.fault, f.share())
+		}
+	}
+}
+
 // Incidents: for a part of the time, at any time after the first fifth, half of the
 // answers fail. As long as they fall into two blocks of time the rule of blocks keeps
 // them from being a FAIL; without it, all of them are.
