@@ -28,6 +28,10 @@ type Options struct {
 	Log *slog.Logger
 	// Sinks get the exchanges that AccessLog.Percent draws.
 	Sinks []traffic.Sink
+	// Capture gets the exchanges that mirrors compare and that are recorded, with
+	// their messages. It owns what it accepts alone, and calls Release; nil has
+	// nothing captured.
+	Capture traffic.Sink
 	// Takeover asks a running instance on the same addresses for its
 	// listeners, so that no connection is lost when one replaces the other. With
 	// none running, or on systems other than Linux, listeners are opened anew.

@@ -75,6 +75,12 @@ const (
 	FailTLS      Reason = "tls"
 )
 
+// Why a capture was lost.
+const (
+	LostMemory Reason = "memory" // there was no room for what it had to keep
+	LostQueue  Reason = "queue"  // whoever looks at captures is behind
+)
+
 // Handshake is how a handshake of TLS with a client ended. The strings are metric
 // label values.
 type Handshake string
@@ -96,12 +102,13 @@ var Handshakes = []Handshake{
 	HandshakeDone, HandshakeLeft, HandshakeTimeout, HandshakePlain, HandshakeVersion, HandshakeCertificate, HandshakeRejected, HandshakeOther,
 }
 
-// SkipReasons, DropReasons and FailReasons list the closed sets in display
-// order. They must not be changed.
+// SkipReasons, DropReasons, FailReasons and LostReasons list the closed sets in
+// display order. They must not be changed.
 var (
 	SkipReasons = []Reason{SkipPercent, SkipWrite, SkipMatch, SkipUpgrade, SkipLoop, SkipOff}
 	DropReasons = []Reason{DropQueueFull, DropMemory, DropInFlight, DropRate, DropBodyLimit, DropClientGone, DropPaused, DropShutdown}
 	FailReasons = []Reason{FailConnect, FailTimeout, FailReset, FailProtocol, FailTLS}
+	LostReasons = []Reason{LostMemory, LostQueue}
 )
 
 // GRPCStatus is how a gRPC call ended, in the words of its specification. The
@@ -150,7 +157,8 @@ type Outcome struct {
 	End      time.Duration // since Exchange.Start, when it was over
 	Source   Source        // who is to blame, None if nobody is
 	Error    string        // short reason for people, empty without an error
-	Answer   *Message      // what was kept of the answer; nil if it was not captured
+	Compare  bool          // of a copy: drawn to be compared with the primary
+	Answer   *Message      // what was kept of the answer; nil if none came or it was not captured
 }
 
 // Message is what was kept of a request or of an answer, for whoever compares or
@@ -195,8 +203,32 @@ type Exchange struct {
 
 	// Request is what was kept of the request, nil unless the exchange was drawn
 	// for comparing or recording. With it come the Answer of the primary and
-	// those of the copies whose mirror compares or records.
+	// those of the copies drawn for comparing, or of all if it is recorded.
 	Request *Message
+	Record  bool // drawn to be recorded
+
+	// Memory holds the bytes of all messages; nil if nothing was captured. It is
+	// given back by Release.
+	Memory Memory
+}
+
+// Memory is where the bytes of captured messages lie. Any goroutine may give it
+// back, once.
+type Memory interface{ Release() }
+
+// Release gives back what the messages of a captured exchange held, and takes
+// the messages away: whoever wants to keep some of their bytes has copied them
+// before. Everything else of x stays. Whoever ends up with a captured exchange
+// calls it; of one that is not captured, or was released before, it does nothing.
+func (x *Exchange) Release() {
+	if x.Memory == nil {
+		return
+	}
+	x.Memory.Release()
+	x.Memory, x.Request, x.Primary.Answer = nil, nil, nil
+	for i := range x.Copies {
+		x.Copies[i].Answer = nil
+	}
 }
 
 // Sink takes finished exchanges. Offer is called on the request path from
