@@ -44,12 +44,7 @@ func open(name string, seed uint64, f *fault) (*services, error) {
 		return nil, err
 	}
 	s.closers = append(s.closers, shop.Close)
-	mux := http.NewServeMux()
-	mux.Handle("/shop/", http.StripPrefix("/shop", shop))
-	mux.Handle("/bin/", http.StripPrefix("/bin", httpbin.New(httpbin.WithPrefix(""))))
-	mux.HandleFunc("GET /bin/lines", lines)
-	mux.HandleFunc("GET /bin/zipped", zipped)
-	v := &version{name: name, serve: mux, fault: f, dice: rand.New(rand.NewPCG(seed, 1))}
+	v := &version{name: name, serve: serve(shop), fault: f, dice: rand.New(rand.NewPCG(seed, 1))}
 	if err := s.openWeb(v); err != nil {
 		s.close()
 		return nil, err
@@ -59,6 +54,16 @@ func open(name string, seed uint64, f *fault) (*services, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// serve is all of what speaks HTTP.
+func serve(shop http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/shop/", http.StripPrefix("/shop", shop))
+	mux.Handle("/bin/", http.StripPrefix("/bin", httpbin.New()))
+	mux.HandleFunc("GET /bin/lines", lines)
+	mux.HandleFunc("GET /bin/zipped", zipped)
+	return mux
 }
 
 func (s *services) openWeb(h http.Handler) error {
