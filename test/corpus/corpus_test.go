@@ -127,12 +127,12 @@ func same(a, b answer) bool {
 	return a.status == b.status && a.abort == b.abort && reflect.DeepEqual(a.header, b.header) && reflect.DeepEqual(read(a.body), read(b.body))
 }
 
-// read is JSON with its numbers as text, or else the text itself.
+// read is one value of JSON with its numbers as text, or else the text itself.
 func read(body []byte) any {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	if d.Decode(&v) != nil {
+	if d.Decode(&v) != nil || d.More() {
 		return string(body)
 	}
 	return v
