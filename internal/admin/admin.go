@@ -30,6 +30,9 @@ type Proxy interface {
 type Options struct {
 	Log   *slog.Logger
 	Pprof bool // serve /debug/pprof even if the configuration does not ask for it
+
+	// Pairs is what was learned by comparing answers; nil = nothing is compared.
+	Pairs Pairs
 }
 
 const (
@@ -49,15 +52,16 @@ var ErrNoToken = errors.New("the admin address can be reached from other machine
 
 // Server answers the operator. Make it with [Listen].
 type Server struct {
-	proxy    Proxy
-	options  Options
-	listener net.Listener
-	loopback bool
-	http     *http.Server
-	scrape   http.Handler
-	routes   map[string]*endpoint
-	asking   sync.Mutex // one snapshot at a time, however many ask
-	served   chan struct{}
+	proxy      Proxy
+	options    Options
+	listener   net.Listener
+	loopback   bool
+	http       *http.Server
+	scrape     http.Handler
+	routes     map[string]*endpoint
+	sameOrigin *http.CrossOriginProtection
+	asking     sync.Mutex // one snapshot at a time, however many ask
+	served     chan struct{}
 }
 
 // Listen binds the address of c and answers from then on. It refuses an address
@@ -80,12 +84,13 @@ func Listen(c config.Admin, p Proxy, o Options) (*Server, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		telemetry.NewCollector(s.snapshot),
+		telemetry.NewCollector(s.books),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	s.scrape = s.metricsHandler(registry)
 	s.routes = s.endpoints()
+	s.sameOrigin = http.NewCrossOriginProtection()
 	s.http = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,

@@ -151,7 +151,7 @@ func TestMistakesAreAnsweredWithAHint(t *testing.T) {
 		"unknown path":     {"GET", "/nope", 404, Failure{"there is nothing at /nope", "GET / lists what there is"}},
 		"trailing slash":   {"GET", "/metrics/", 404, Failure{"there is nothing at /metrics/", "GET / lists what there is"}},
 		"profiling is off": {"GET", "/debug/pprof/heap", 404, Failure{"profiling is off", "start with --pprof, or set admin.pprof: true"}},
-		"wrong method":     {"POST", "/api/v1/config", 405, Failure{"POST is not possible here", "this API only reads: use GET"}},
+		"wrong method":     {"POST", "/api/v1/config", 405, Failure{"POST is not possible here", "use GET"}},
 		"method of a path that is not there": {"DELETE", "/nope", 404,
 			Failure{"there is nothing at /nope", "GET / lists what there is"}},
 	}

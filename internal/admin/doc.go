@@ -1,5 +1,6 @@
 // Package admin is the operator's side of a proxy: health, metrics, status and
-// the configuration in force, as JSON over HTTP. It only reads.
+// the configuration in force, and what was learned by comparing answers, as JSON
+// over HTTP. It only reads, but for one thing: what was learned can be forgotten.
 //
 // It runs on goroutines of its own and reaches the proxy through [Proxy] alone.
 // It is bound to loopback by default; on any other address it wants a token.

@@ -1,15 +1,20 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-proxy/understudy/internal/compare"
+	"github.com/understudy-proxy/understudy/internal/judge"
 )
 
 var update = flag.Bool("update", false, "rewrite generated files")
@@ -32,7 +37,7 @@ func TestDescriptionOfTheAPIIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("openapi.json is not what the code answers; run go test ./internal/admin -update (-want +got):\n%s", diff)
 	}
 }
@@ -55,24 +60,53 @@ func describeAPI() object {
 		if e.path == "/readyz" {
 			responses["503"] = failure
 		}
-		get := object{"summary": e.summary, "responses": responses}
-		if e.open {
-			get["security"] = []any{}
+		if len(e.parameters) > 0 {
+			responses["400"] = failure
 		}
-		paths[e.path] = object{"get": get}
+		if slices.ContainsFunc((&Server{}).pairEndpoints(), func(p *endpoint) bool { return p.path == e.path }) {
+			responses["404"] = failure
+		}
+		operation := object{"summary": e.summary, "responses": responses}
+		if list := parametersOf(e); len(list) > 0 {
+			operation["parameters"] = list
+		}
+		if e.open {
+			operation["security"] = []any{}
+		}
+		paths[e.path] = object{strings.ToLower(cmp.Or(e.method, "GET")): operation}
 	}
 	return object{
 		"openapi": "3.1.0",
 		"info": object{
 			"title":       "Understudy admin API",
 			"version":     "1",
-			"description": "What a mirroring proxy says about itself. It only reads. A token is needed when the configuration sets one.",
+			"description": "What a mirroring proxy says about itself, and about its shadows. A token is needed when the configuration sets one.",
 			"license":     object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 		},
 		"paths":      paths,
 		"security":   []any{object{"token": []any{}}},
 		"components": object{"schemas": schemas, "securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}}},
 	}
+}
+
+func parametersOf(e *endpoint) []any {
+	text := object{"type": "string"}
+	var list []any
+	if strings.HasSuffix(e.path, placeholder) {
+		list = append(list, object{"name": "id", "in": "path", "required": true, "schema": text})
+	}
+	for _, p := range e.parameters {
+		list = append(list, object{"name": p.name, "in": "query", "description": p.doc, "schema": text})
+	}
+	return list
+}
+
+// sets are the types whose values are closed sets.
+var sets = map[reflect.Type]any{
+	reflect.TypeFor[compare.Class](): compare.Classes,
+	reflect.TypeFor[compare.Kind]():  []compare.Kind{compare.Missing, compare.Extra, compare.Type, compare.Null, compare.Changed, compare.Length, compare.Order},
+	reflect.TypeFor[judge.Verdict](): []judge.Verdict{judge.Pass, judge.Fail, judge.Running, judge.NotEnoughTraffic},
+	reflect.TypeFor[judge.Metric]():  []judge.Metric{judge.Mismatch, judge.Errors, judge.Latency, judge.Tail},
 }
 
 func answer(description string, schema object) object {
@@ -104,6 +138,9 @@ func schemaOf(t reflect.Type, schemas object) object {
 	case reflect.Map:
 		return object{"type": "object", "additionalProperties": schemaOf(t.Elem(), schemas)}
 	case reflect.String:
+		if set := sets[t]; set != nil {
+			return object{"type": "string", "enum": set}
+		}
 		return object{"type": "string"}
 	case reflect.Bool:
 		return object{"type": "boolean"}
@@ -117,8 +154,15 @@ func schemaOf(t reflect.Type, schemas object) object {
 	panic("no schema for " + t.String())
 }
 
+// schemaTypes are the types that have a schema, by its name.
+var schemaTypes = map[string]reflect.Type{}
+
 func structSchema(t reflect.Type, schemas object) object {
 	ref := object{"$ref": "#/components/schemas/" + t.Name()}
+	if taken := schemaTypes[t.Name()]; taken != nil && taken != t {
+		panic("two types are called " + t.Name())
+	}
+	schemaTypes[t.Name()] = t
 	if schemas[t.Name()] != nil {
 		return ref
 	}
@@ -126,6 +170,9 @@ func structSchema(t reflect.Type, schemas object) object {
 	schemas[t.Name()] = object{"type": "object", "properties": properties}
 	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		p := schemaOf(f.Type, schemas)
 		if doc := f.Tag.Get("doc"); doc != "" {
 			p["description"] = doc

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	_ "embed" // the description of the API
@@ -21,27 +22,36 @@ import (
 
 // endpoint is one path that the server answers.
 type endpoint struct {
-	path    string
-	summary string
-	open    bool // needs no token: says nothing but yes or no
-	answer  http.HandlerFunc
-	schema  any // zero value of what it answers in JSON; nil = not JSON
+	path       string // ends in {id} if the rest of it is the name of something
+	method     string // empty = GET
+	summary    string
+	open       bool // needs no token: says nothing but yes or no
+	answer     http.HandlerFunc
+	parameters []parameter // that may be in the query; others are refused
+	schema     any         // zero value of what it answers in JSON; nil = not JSON
 }
+
+// parameter is of a query.
+type parameter struct{ name, doc string }
+
+// placeholder ends a path that is one for each of many things.
+const placeholder = "{id}"
 
 //go:embed openapi.json
 var openAPI []byte
 
 // list is every endpoint but pprof's, in the order in which / shows them.
 func (s *Server) list() []*endpoint {
-	return []*endpoint{
+	list := []*endpoint{
 		{path: "/", summary: "This list.", answer: s.index},
 		{path: "/healthz", summary: "200 while the process runs.", open: true, answer: s.healthz},
 		{path: "/readyz", summary: "200 while new requests are taken, else 503 with the reason.", open: true, answer: s.readyz},
 		{path: "/metrics", summary: "Metrics for Prometheus.", answer: s.metrics},
 		{path: "/api/v1/status", summary: "Routes, mirrors, endpoints and their counts.", answer: s.status, schema: Status{}},
 		{path: "/api/v1/config", summary: "The configuration in force, secrets redacted.", answer: s.config, schema: Config{}},
-		{path: "/api/v1/openapi.json", summary: "This API, described for machines.", answer: s.openAPI},
 	}
+	list = append(list, s.pairEndpoints()...)
+	return append(list, &endpoint{path: "/api/v1/openapi.json", summary: "This API, described for machines.", answer: s.openAPI})
 }
 
 func (s *Server) endpoints() map[string]*endpoint {
@@ -53,7 +63,7 @@ func (s *Server) endpoints() map[string]*endpoint {
 }
 
 // ServeHTTP implements http.Handler. Its checks are, in order: the name in
-// Host, the path, the method, the token.
+// Host, the path, the method, who sends it, the token, the parameters.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -63,32 +73,67 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"use 127.0.0.1 or localhost: other names are refused so that web pages cannot reach this server through them")
 		return
 	}
-	e := s.find(r.URL.Path)
+	e, id := s.find(r.URL.Path)
 	switch {
 	case e == nil && strings.HasPrefix(r.URL.Path, pprofPrefix):
 		fail(w, http.StatusNotFound, "profiling is off", "start with --pprof, or set admin.pprof: true")
 	case e == nil:
 		fail(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "GET / lists what there is")
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		h.Set("Allow", "GET, HEAD")
-		fail(w, http.StatusMethodNotAllowed, r.Method+" is not possible here", "this API only reads: use GET")
+	case !e.allows(r.Method):
+		h.Set("Allow", e.allowed())
+		fail(w, http.StatusMethodNotAllowed, r.Method+" is not possible here", "use "+cmp.Or(e.method, http.MethodGet))
+	case s.sameOrigin.Check(r) != nil:
+		fail(w, http.StatusForbidden, "a web page from elsewhere must not change anything here", "use a program such as curl")
 	case !e.open && !s.authorized(r):
 		h.Set("WWW-Authenticate", `Bearer realm="understudy"`)
 		fail(w, http.StatusUnauthorized, "a token is needed", "send the header Authorization: Bearer <admin.token>")
+	case e.unknown(r) != "":
+		fail(w, http.StatusBadRequest, fmt.Sprintf("there is no parameter %q here", e.unknown(r)), "/api/v1/openapi.json lists them")
 	default:
+		r.SetPathValue("id", id)
 		e.answer(w, r)
 	}
 }
 
+func (e *endpoint) allows(method string) bool {
+	if e.method != "" {
+		return method == e.method
+	}
+	return method == http.MethodGet || method == http.MethodHead
+}
+
+func (e *endpoint) allowed() string {
+	if e.method != "" {
+		return e.method
+	}
+	return "GET, HEAD"
+}
+
+// unknown is a parameter in the query that says nothing here: a misspelt one
+// would otherwise be taken for none. What is outside of the API ignores them.
+func (e *endpoint) unknown(r *http.Request) string {
+	if !strings.HasPrefix(e.path, "/api/") {
+		return ""
+	}
+	for name := range r.URL.Query() {
+		if !slices.ContainsFunc(e.parameters, func(p parameter) bool { return p.name == name }) {
+			return name
+		}
+	}
+	return ""
+}
+
 const pprofPrefix = "/debug/pprof/"
 
-func (s *Server) find(path string) *endpoint {
+// find is the endpoint at path, and the name of what is asked of it. A name is
+// all of the rest: some have slashes.
+func (s *Server) find(path string) (found *endpoint, id string) {
 	name, ok := strings.CutPrefix(path, pprofPrefix)
 	switch {
 	case !ok:
-		return s.routes[path]
+		return s.named(path)
 	case !s.profiling():
-		return nil
+		return nil, ""
 	}
 	answer := pprof.Index // the list, and profiles by their name
 	switch name {
@@ -101,7 +146,20 @@ func (s *Server) find(path string) *endpoint {
 	case "trace":
 		answer = pprof.Trace
 	}
-	return &endpoint{answer: answer}
+	return &endpoint{path: pprofPrefix, answer: answer}, ""
+}
+
+func (s *Server) named(path string) (found *endpoint, id string) {
+	if e := s.routes[path]; e != nil && !strings.HasSuffix(path, placeholder) {
+		return e, ""
+	}
+	for pattern, e := range s.routes {
+		prefix, ok := strings.CutSuffix(pattern, placeholder)
+		if id, under := strings.CutPrefix(path, prefix); ok && under && id != "" {
+			return e, id
+		}
+	}
+	return nil, ""
 }
 
 func (s *Server) profiling() bool { return s.options.Pprof || s.proxy.Config().Admin.Pprof }
@@ -187,20 +245,24 @@ var page = template.Must(template.New("index").Parse(`<!doctype html>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>
 <h1>understudy</h1>
 <table>{{range .}}
-<tr><td><a href="{{.Path}}"><code>{{.Path}}</code></a><td>{{.Summary}}{{end}}
+<tr><td>{{if .Linked}}<a href="{{.Path}}"><code>{{.Path}}</code></a>{{else}}<code>{{.Path}}</code>{{end}}<td>{{.Summary}}{{end}}
 </table>
 </html>
 `))
 
-type entry struct{ Path, Summary string }
+type entry struct {
+	Path, Summary string
+	Linked        bool // a browser can go there
+}
 
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	var entries []entry
 	for _, e := range s.list() {
-		entries = append(entries, entry{e.path, e.summary})
+		linked := e.method == "" && !strings.HasSuffix(e.path, placeholder)
+		entries = append(entries, entry{strings.TrimPrefix(e.method+" "+e.path, " "), e.summary, linked})
 	}
 	if s.profiling() {
-		entries = append(entries, entry{pprofPrefix, "Profiles of the process."})
+		entries = append(entries, entry{pprofPrefix, "Profiles of the process.", true})
 	}
 	w.Header().Add("Vary", "Accept")
 	if acceptsHTML(r) {
@@ -213,7 +275,7 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	}
 	var b strings.Builder
 	for _, e := range entries {
-		fmt.Fprintf(&b, "%-22s %s\n", e.Path, e.Summary)
+		fmt.Fprintf(&b, "%-26s %s\n", e.Path, e.Summary)
 	}
 	text(w, b.String())
 }

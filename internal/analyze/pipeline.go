@@ -2,12 +2,15 @@ package analyze
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -16,29 +19,46 @@ import (
 // Options are what a pipeline is given besides the configuration.
 type Options struct {
 	Log     *slog.Logger   // nil = nothing is logged
-	Takers  []traffic.Sink // get every exchange, redacted, before it is given back: they must be done with it, or have copied it, when Offer returns
-	Offline bool           // the shadow is not there to be asked again
+	Takers  []traffic.Sink // get every exchange, redacted, before its memory is given back: they have copied what they need when Offer returns
+	Offline bool           // the shadow is not asked again
+	Asker   Asker          // who asks it; nil = by HTTP
 }
 
-// queueLength is used where the configuration says nothing.
-const queueLength = 4096
+// Bounds and paces of a pipeline.
+const (
+	queueLength = 4096                 // where the configuration says nothing
+	saveEvery   = 5 * time.Second      // what was learned
+	restAfter   = 5 * time.Millisecond // of work the worker pauses, if its share of CPU asks for it
+)
 
 // Pipeline looks at captured exchanges. It is a [traffic.Sink]; all its methods
 // are safe for many goroutines. Make it with [New].
 type Pipeline struct {
 	options Options
 	queue   chan item
+	closing chan struct{}   // closed by Close
+	ending  context.Context // ends when Close may wait no longer
+	end     context.CancelFunc
 	stopped chan struct{} // closed when the worker has ended
-	closing sync.RWMutex  // held for reading while something is put into the queue
-	closed  bool
+	once    sync.Once
+	asker   *asker  // nil if nobody is asked
+	sender  *sender // nil if somebody else asks
 
 	lostQueue atomic.Int64
 	lostCPU   atomic.Int64
 	resting   atomic.Bool // the worker pauses to stay within its share of CPU
 
-	mu  sync.Mutex // guards what follows, and all that is learned
-	cfg *config.Config
+	waiting []chan struct{} // whose items have passed, and who wait for replies; the worker's
+
+	mu       sync.Mutex // guards what follows, and all that is learned
+	cfg      *config.Config
+	redactor redactor
+	mirrors  map[label]*mirror
+	raw      traffic.Message // of the request that is looked at, before it was redacted
 }
+
+// redactor replaces what is secret in an exchange.
+type redactor interface{ Exchange(x *traffic.Exchange) }
 
 // item is what waits in the queue: an exchange, or somebody who wants to know that
 // all before was looked at.
@@ -56,8 +76,19 @@ func New(cfg *config.Config, o Options) (*Pipeline, error) {
 	if length <= 0 {
 		length = queueLength
 	}
-	p := &Pipeline{options: o, queue: make(chan item, length), stopped: make(chan struct{})}
+	p := &Pipeline{
+		options: o, queue: make(chan item, length), closing: make(chan struct{}), stopped: make(chan struct{}), mirrors: make(map[label]*mirror),
+	}
+	p.ending, p.end = context.WithCancel(context.Background())
+	if !o.Offline {
+		if o.Asker == nil {
+			p.sender = newSender()
+			o.Asker = p.sender
+		}
+		p.asker = newAsker(o.Asker)
+	}
 	if err := p.Apply(cfg); err != nil {
+		p.end()
 		return nil, err
 	}
 	go p.work()
@@ -67,16 +98,14 @@ func New(cfg *config.Config, o Options) (*Pipeline, error) {
 // Offer implements traffic.Sink. It never blocks: what finds the queue full is
 // refused and counted.
 func (p *Pipeline) Offer(x *traffic.Exchange) bool {
-	p.closing.RLock()
-	defer p.closing.RUnlock()
-	if p.closed {
-		p.lostQueue.Add(1)
-		return false
-	}
 	select {
-	case p.queue <- item{exchange: x}:
-		return true
+	case <-p.closing:
 	default:
+		select {
+		case p.queue <- item{exchange: x}:
+			return true
+		default:
+		}
 	}
 	if p.resting.Load() {
 		p.lostCPU.Add(1)
@@ -91,75 +120,123 @@ func (p *Pipeline) Offer(x *traffic.Exchange) bool {
 func (p *Pipeline) Apply(cfg *config.Config) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cfg = cfg
+	redactor, err := newRedactor(cfg.Redact)
+	if err != nil {
+		return fmt.Errorf("redact: %w", err)
+	}
+	next := make(map[label]*mirror)
+	for i := range cfg.Routes {
+		for j := range cfg.Routes[i].Rules {
+			if err := p.applyRule(cfg, &cfg.Routes[i], j, next); err != nil {
+				return err
+			}
+		}
+	}
+	p.cfg, p.redactor, p.mirrors = cfg, redactor, next
+	if p.sender != nil {
+		p.sender.apply(cfg)
+	}
 	return nil
 }
 
-// Reset forgets what was learned of a mirror, or of all if mirror is empty.
-func (p *Pipeline) Reset(mirror string) {}
-
-// Report returns what has been learned so far, in an order that does not depend
-// on chance.
-func (p *Pipeline) Report() *Report {
-	return &Report{Time: time.Now(), Mirrors: []MirrorReport{}, Lost: map[string]int64{"queue": p.lostQueue.Load(), "cpu": p.lostCPU.Load()}}
+// applyRule adds the mirrors of a rule that compare to next.
+func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next map[label]*mirror) error {
+	for i := range r.Rules[rule].Mirrors {
+		def := &r.Rules[rule].Mirrors[i]
+		if def.Layer4 || def.Compare.Percent != nil && *def.Compare.Percent == 0 {
+			continue
+		}
+		l := label{r.Name, rule, def.Name}
+		w, ok := find(cfg, l, def.Backend)
+		if !ok {
+			continue
+		}
+		m, err := newMirror(l, w, fingerprint(w))
+		if err != nil {
+			return fmt.Errorf("route %s, rule %d, mirror %s: %w", r.Name, rule, def.Name, err)
+		}
+		m.asker = p.asker
+		if old := p.mirrors[l]; old != nil && old.print == m.print {
+			old.way, old.comparer = m.way, m.comparer
+			m = old
+		}
+		next[l] = m
+	}
+	return nil
 }
 
-// Pair returns an example that a cluster names.
-func (p *Pipeline) Pair(id string) (*Pair, bool) { return nil, false }
+// fingerprint says what the learned belongs to: the shadow's endpoints and how it
+// is compared.
+func fingerprint(w way) string {
+	text, err := json.Marshal(struct {
+		Endpoints []string
+		Compare   config.Compare
+	}{w.backend.Endpoints, w.mirror.Compare})
+	if err != nil {
+		return err.Error() // there is nothing in it that cannot be written
+	}
+	return fmt.Sprintf("%016x", xxhash.Sum64(text))
+}
+
+// Reset forgets what was learned of the mirrors of that name, or of all if it is
+// empty.
+func (p *Pipeline) Reset(name string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l, m := range p.mirrors {
+		if name == "" || l.Mirror == name {
+			if err := m.forget(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // Wait returns when all that was offered before has been looked at, and the shadow
-// has answered what it was asked about it.
+// has answered what it was asked about it. Offline, everything is decided then
+// with what is known.
 func (p *Pipeline) Wait(ctx context.Context) error {
 	passed := make(chan struct{})
-	p.closing.RLock()
-	if p.closed {
-		p.closing.RUnlock()
-		return nil
-	}
 	select {
 	case p.queue <- item{passed: passed}:
-		p.closing.RUnlock()
+	case <-p.stopped:
+		return nil
 	case <-ctx.Done():
-		p.closing.RUnlock()
 		return fmt.Errorf("wait for the pipeline: %w", ctx.Err())
 	}
 	select {
 	case <-passed:
-		return nil
+	case <-p.stopped:
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the pipeline: %w", ctx.Err())
 	}
+	return nil
 }
 
 // errStillBusy says that Close did not wait for everything.
-var errStillBusy = errors.New("the pipeline is still busy with what was offered")
+var errStillBusy = errors.New("what was captured last has not been looked at")
 
 // Close looks at what was offered, as long as ctx allows, saves what was learned,
 // and ends. Report and Pair may still be called afterwards.
 func (p *Pipeline) Close(ctx context.Context) error {
-	p.closing.Lock()
-	if !p.closed {
-		p.closed = true
-		close(p.queue)
-	}
-	p.closing.Unlock()
+	p.once.Do(func() { close(p.closing) })
 	select {
 	case <-p.stopped:
 		return nil
 	case <-ctx.Done():
-		return errors.Join(errStillBusy, ctx.Err())
 	}
+	p.end()
+	<-p.stopped
+	return fmt.Errorf("%w: %w", errStillBusy, ctx.Err())
 }
 
-func (p *Pipeline) work() {
-	defer close(p.stopped)
-	for i := range p.queue {
-		if i.passed != nil {
-			close(i.passed)
-			continue
-		}
-		for _, t := range p.options.Takers {
-			t.Offer(i.exchange)
-		}
-	}
-}
+// redactedMark is in every token that redaction puts in a secret's place.
+const redactedMark = "redacted"
+
+func newRedactor(config.Redact) (redactor, error) { return nothing{}, nil }
+
+type nothing struct{}
+
+// Exchange implements redactor.
+func (nothing) Exchange(*traffic.Exchange) {}

@@ -111,6 +111,7 @@ type ruleReport struct {
 
 func checkRun(opts *checkOptions) error {
 	cfg, err := config.Load(opts.file)
+	cfg, err = compiled(opts.file, cfg, err)
 	var problems config.Errors
 	if err != nil && !errors.As(err, &problems) {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-proxy/understudy/internal/accesslog"
 	"github.com/understudy-proxy/understudy/internal/admin"
+	"github.com/understudy-proxy/understudy/internal/analyze"
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/http3"
 	"github.com/understudy-proxy/understudy/internal/loop"
@@ -22,11 +23,13 @@ import (
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
-// instance is a running proxy with what belongs to it: its access log and its
-// admin server, which a configuration may turn on and off.
+// instance is a running proxy with what belongs to it: the pipeline that looks at
+// what mirrors compare, its access log and its admin server, which a configuration
+// may turn on and off.
 type instance struct {
 	options instanceOptions
 	server  *proxy.Server
+	pairs   *analyze.Pipeline
 	access  *accesslog.Log
 	refused atomic.Uint64 // configurations
 
@@ -43,6 +46,7 @@ type instanceOptions struct {
 	driver   loop.Driver
 	pprof    bool
 	takeover bool
+	takers   []traffic.Sink // of captured exchanges, redacted: see [analyze.Options]
 }
 
 // flushTime is how long the end waits for the access log's disk.
@@ -58,11 +62,14 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 	if i.access, err = accesslog.Open(cfg.AccessLog.Path, accesslog.Options{Stdout: o.stdout, Log: o.log}); err != nil {
 		return nil, err
 	}
+	if i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Takers: o.takers}); err != nil {
+		return nil, errors.Join(err, i.closeAccessLog())
+	}
 	i.server, err = proxy.New(cfg, proxy.Options{
-		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
+		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Capture: i.pairs, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
 	})
 	if err != nil {
-		return nil, errors.Join(err, i.closeAccessLog())
+		return nil, errors.Join(err, i.closePairs(context.Background()), i.closeAccessLog())
 	}
 	// Everything that can fail does so before Start: from then on a running
 	// instance that this one takes over from is gone.
@@ -138,7 +145,7 @@ func (i *instance) listenAdmin(c config.Admin) (*admin.Server, error) {
 	if c.Address == "" {
 		return nil, nil
 	}
-	return admin.Listen(c, i, admin.Options{Log: i.options.log, Pprof: i.options.pprof})
+	return admin.Listen(c, i, admin.Options{Log: i.options.log, Pprof: i.options.pprof, Pairs: i.pairs})
 }
 
 // Config implements admin.Proxy.
@@ -197,8 +204,11 @@ func (i *instance) applyBelow(before, cfg *config.Config) error {
 	if err := i.access.Apply(cfg.AccessLog.Path); err != nil {
 		return err
 	}
-	if _, err := i.server.Apply(cfg); err != nil {
+	if err := i.pairs.Apply(cfg); err != nil {
 		return errors.Join(err, i.access.Apply(before.AccessLog.Path))
+	}
+	if _, err := i.server.Apply(cfg); err != nil {
+		return errors.Join(err, i.pairs.Apply(before), i.access.Apply(before.AccessLog.Path))
 	}
 	return nil
 }
@@ -217,12 +227,24 @@ func (i *instance) retire() {
 
 // drain ends the instance as [proxy.Server.Drain] does, and what belongs to it.
 func (i *instance) drain(ctx context.Context) error {
-	err := i.server.Drain(ctx)
+	err := errors.Join(i.server.Drain(ctx), i.closePairs(ctx))
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.shutdownAdmin(i.admin)
 	i.admin = nil
 	return errors.Join(err, i.closeAccessLog())
+}
+
+// closePairs looks at what was captured last, within what ctx leaves of the time
+// for draining: there is always a little, to save what was learned.
+func (i *instance) closePairs(ctx context.Context) error {
+	deadline, ok := ctx.Deadline()
+	if !ok || time.Until(deadline) > flushTime {
+		deadline = time.Now().Add(flushTime)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	return i.pairs.Close(ctx)
 }
 
 func (i *instance) closeAccessLog() error {

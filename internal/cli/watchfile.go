@@ -33,14 +33,16 @@ type source struct {
 // load reads the configuration, whatever it holds.
 func (f *source) load() (*config.Config, error) {
 	if f.path == "" {
-		return f.note(config.Quick(f.quick))
+		cfg, err := config.Quick(f.quick)
+		return f.note(compiled("", cfg, err))
 	}
 	data, err := os.ReadFile(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	f.last = data
-	return f.note(config.Parse(f.path, data))
+	cfg, err := config.Parse(f.path, data)
+	return f.note(compiled(f.path, cfg, err))
 }
 
 func (f *source) note(cfg *config.Config, err error) (*config.Config, error) {

@@ -1,6 +1,6 @@
 // Package compare finds what differs between two answers to the same request:
-// two outcomes in, typed differences out. It is pure: it keeps nothing from pair
-// to pair, and knows neither clocks nor statistics.
+// two outcomes in, typed differences out. It is pure: it knows neither clocks nor
+// statistics, and what was found in a pair says nothing about the next.
 package compare
 
 // Class says what a pair of answers amounts to. The strings are part of the
@@ -45,20 +45,23 @@ type Difference struct {
 	Shadow  Value   `json:"shadow"`            // zero if Missing
 	Delta   float64 `json:"delta,omitempty"`   // of numbers: shadow - primary; of times: in seconds
 	Similar bool    `json:"similar,omitempty"` // a Changed value of the same shape: see Shape
+	Rule    string  `json:"rule,omitempty"`    // of what Result.Noise holds: the path of the rule that allows it; empty if the place is demoted
 }
 
 // Value is one side of a difference, for people and for what is learned of it.
 type Value struct {
-	Type string `json:"type"`           // null, bool, number, string, array, object, bytes, absent
-	Text string `json:"text,omitempty"` // at most 256 bytes, cut at a rune, with … if cut
-	Hash uint64 `json:"-"`              // of the whole value
-	Size int    `json:"size,omitempty"` // bytes, elements or members
+	Type  string     `json:"type"`            // null, bool, number, string, array, object, bytes, absent
+	Text  string     `json:"text,omitempty"`  // at most 256 bytes, cut at a rune, with … if cut
+	Class ValueClass `json:"class,omitempty"` // of the whole text
+	Hash  uint64     `json:"-"`               // of the whole value, the same in every process
+	Size  int        `json:"size,omitempty"`  // bytes, elements or members
 }
 
 // Result is what comparing a pair gave.
 type Result struct {
 	Class       Class
-	Differences []Difference // at most the comparer's limit, most structural first
-	More        int          // differences beyond the limit
+	Differences []Difference // at most 64, and 8 of one path and kind; most structural first
+	More        int          // differences beyond these limits
+	Noise       []Difference // what differs where it may: likewise limited, and not counted beyond
 	Cut         bool         // one of the bodies was not kept whole: what lies beyond was compared by length and hash
 }

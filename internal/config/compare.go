@@ -9,7 +9,7 @@ type Capture struct {
 	Body   Size    `yaml:"body"`   // kept of each message's body; default 1MiB
 	Memory Size    `yaml:"memory"` // kept of all messages at once; default 64MiB
 	Queue  int     `yaml:"queue"`  // finished exchanges that wait to be looked at; default 4096
-	CPU    float64 `yaml:"cpu"`    // cores that comparing may keep busy; default 1
+	CPU    float64 `yaml:"cpu"`    // cores that comparing may keep busy; 0 = 1
 }
 
 // Compare says how a shadow's answers are compared with the primary's.
@@ -72,5 +72,11 @@ type Record struct {
 	Percent   *float64 `yaml:"percent"` // share of the requests; nil = 100
 	Segment   Size     `yaml:"segment"` // default 64MiB
 	Size      Size     `yaml:"size"`    // of all segments: the oldest are deleted; default 10GiB
-	Age       Timeout  `yaml:"age"`     // older segments are deleted; default 0, none
+	Age       Age      `yaml:"age"`     // older segments are deleted; 0 = never because of their age
 }
+
+// Age is how old something may become, written as 36h or 30d. Zero is no limit.
+type Age time.Duration
+
+// Duration is the age for computing with; 0 if there is no limit.
+func (a Age) Duration() time.Duration { return time.Duration(a) }

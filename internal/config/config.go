@@ -26,8 +26,9 @@ type Config struct {
 	Workers        int            `yaml:"workers"` // event loops; 0 = one per core; read at start only
 
 	// Version identifies the content: the first 12 hex digits of the SHA-256
-	// of its canonical form, in which the admin token is redacted, so that
-	// another token alone is the same version. Set by Load, Parse and Quick.
+	// of its canonical form, in which the admin token and the key of redaction
+	// are redacted, so that other secrets alone are the same version. Set by Load,
+	// Parse and Quick.
 	Version string `yaml:"-"`
 
 	// Warnings are what is allowed and probably not meant. Set by Load, Parse and

@@ -54,15 +54,16 @@ func roundTrip(t *testing.T, c *Config) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Admin.Token != "" {
-			data = []byte(strings.Replace(string(data), Redacted, "token-for-this-test", 1))
-		}
+		data = []byte(strings.ReplaceAll(string(data), Redacted, "secret-for-this-test"))
 		again, err := Parse(name, data)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, data)
 		}
 		if c.Admin.Token != "" {
 			again.Admin.Token = c.Admin.Token
+		}
+		if c.Redact.Key != "" {
+			again.Redact.Key = c.Redact.Key
 		}
 		if diff := cmp.Diff(c, again, cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("after a round trip through %s (-want +got):\n%s\n%s", name, diff, data)
@@ -176,13 +177,32 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-func TestTokenIsNeverShown(t *testing.T) {
+func TestSecretsAreNeverShown(t *testing.T) {
 	t.Parallel()
-	const secret = "do-not-tell"
+	const secret = "do-not-tell-anybody"
 	admin := "admin: {address: \":9900\", token: " + secret + "}\n"
-	c := parse(t, small+admin)
-	if c.Admin.Token != secret {
-		t.Fatalf("token is %q", c.Admin.Token)
+	key := "redact: {headers: [x], key: " + secret + "}\n"
+	neverShown(t, parse(t, small+admin), secret)
+	neverShown(t, parse(t, small+key), secret)
+	for _, section := range []string{admin, key} {
+		other := strings.Replace(section, secret, "another-one-than-that", 1)
+		if parse(t, small+section).Version != parse(t, small+other).Version {
+			t.Errorf("the version depends on the secret in %s", section)
+		}
+	}
+	if got := parse(t, small+"admin: {address: \"127.0.0.1:9900\"}\n").Admin.String(); got != "{Address:127.0.0.1:9900 Token: Pprof:false}" {
+		t.Errorf("without a token: %s", got)
+	}
+	if got := parse(t, small+key).Redact.String(); got != "{Headers:[x] Query:[] Fields:[] Protobuf:[] Keep:[] Key:[redacted]}" {
+		t.Errorf("with a key: %s", got)
+	}
+}
+
+// neverShown checks that c, which has one secret, is printed without it.
+func neverShown(t *testing.T, c *Config, secret string) {
+	t.Helper()
+	if c.Admin.Token+c.Redact.Key != secret {
+		t.Fatalf("the secrets are %q and %q", c.Admin.Token, c.Redact.Key)
 	}
 	inForce, err := c.YAML()
 	if err != nil {
@@ -198,17 +218,10 @@ func TestTokenIsNeverShown(t *testing.T) {
 	}
 	for what, shown := range map[string]string{
 		"YAML": string(inForce), "json.Marshal": string(jsonText), "yaml.Marshal": string(otherYAML), "%v": fmt.Sprintf("%v", *c), "%+v": fmt.Sprintf("%+v", *c), "%#v": fmt.Sprintf("%#v", *c),
-		"%s of Admin": c.Admin.String(),
 	} {
 		if strings.Contains(shown, secret) || !strings.Contains(shown, Redacted) {
 			t.Errorf("%s shows %s", what, shown)
 		}
-	}
-	if other := parse(t, small+strings.Replace(admin, secret, "another-one", 1)); other.Version != c.Version {
-		t.Error("the version depends on the token")
-	}
-	if got := parse(t, small+"admin: {address: \"127.0.0.1:9900\"}\n").Admin.String(); got != "{Address:127.0.0.1:9900 Token: Pprof:false}" {
-		t.Errorf("without a token: %s", got)
 	}
 }
 

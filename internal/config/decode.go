@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -28,6 +29,8 @@ var (
 	sizeType       = reflect.TypeFor[Size]()
 	hostPolicyType = reflect.TypeFor[HostPolicy]()
 	prefixType     = reflect.TypeFor[netip.Prefix]()
+	durationType   = reflect.TypeFor[time.Duration]()
+	ageType        = reflect.TypeFor[Age]()
 )
 
 func (d *decoder) fail(n *yaml.Node, p *place, hint, format string, args ...any) {
@@ -53,7 +56,7 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, p *place) {
 	case hostPolicyType:
 		d.decodeHostPolicy(n, v, p)
 		return
-	case timeoutType, sizeType, prefixType:
+	case timeoutType, sizeType, prefixType, durationType, ageType:
 		d.decodeText(n, v, p)
 		return
 	}
@@ -175,7 +178,7 @@ func (d *decoder) decodeString(n *yaml.Node, v reflect.Value, p *place) {
 	if n.Tag != "!!str" {
 		// A number or a truth value may not be what it looks like: 010, 1.0
 		// and yes have other meanings in other YAML readers.
-		if p.name == "token" {
+		if secret(p) {
 			d.fail(n, p, "write it in quotes", "must be a text") // and must not get into logs
 			return
 		}
@@ -187,6 +190,12 @@ func (d *decoder) decodeString(n *yaml.Node, v reflect.Value, p *place) {
 		return
 	}
 	v.SetString(n.Value)
+}
+
+// secret says whether what is written at p must not be shown.
+func secret(p *place) bool {
+	path := p.String()
+	return path == "admin.token" || path == "redact.key"
 }
 
 // forbiddenRune reports control characters other than the tab: no name, value
@@ -210,6 +219,10 @@ func (d *decoder) decodeText(n *yaml.Node, v reflect.Value, p *place) {
 		*value, err = parseSize(n.Value)
 	case *netip.Prefix:
 		*value, err = parsePrefix(n.Value)
+	case *time.Duration:
+		*value, err = parseDuration(n.Value)
+	case *Age:
+		*value, err = parseAge(n.Value)
 	}
 	if err != nil {
 		d.fail(n, p, err.hint, "%s", err.message)

@@ -20,6 +20,11 @@ const (
 	defaultTotalMemory     = Size(256 << 20)
 	defaultConnectTimeout  = Timeout(5 * time.Second)
 	defaultTargetLimit     = Size(16 << 10)
+	defaultCaptureBody     = Size(1 << 20)
+	defaultCaptureMemory   = Size(64 << 20)
+	defaultCaptureQueue    = 4096
+	defaultSegment         = Size(64 << 20)
+	defaultRecordSize      = Size(10 << 30)
 	defaultPoolIdleTimeout = Timeout(50 * time.Second) // shorter than the 60 s after which many servers hang up
 )
 
@@ -66,6 +71,15 @@ func setDefaults(c *Config) {
 	or(&c.Client.Streams, 128)
 	or(&c.Copies.InFlight, defaultTotalInFlight)
 	or(&c.Copies.Memory, defaultTotalMemory)
+	or(&c.Capture.Body, defaultCaptureBody)
+	or(&c.Capture.Memory, defaultCaptureMemory)
+	or(&c.Capture.Queue, defaultCaptureQueue)
+	or(&c.Capture.CPU, 1)
+	if c.Record != nil {
+		orNew(&c.Record.Percent, 100)
+		or(&c.Record.Segment, defaultSegment)
+		or(&c.Record.Size, defaultRecordSize)
+	}
 	or(&c.Shutdown.Drain, Timeout(30*time.Second))
 	or(&c.Shutdown.Copies, Timeout(5*time.Second))
 }
@@ -181,7 +195,19 @@ func setMirrorDefaults(m *Mirror) {
 	if m.Match != nil {
 		setMatchDefaults(m.Match)
 	}
+	setCompareDefaults(&m.Compare)
 	setShare(m)
+}
+
+func setCompareDefaults(c *Compare) {
+	orNew(&c.Percent, 100)
+	orNew(&c.Repeat, 1)
+	orNew(&c.Requery, true)
+	or(&c.Judge.Alpha, 0.05)
+	orNew(&c.Judge.Excess, 0.1)
+	orNew(&c.Judge.Errors, 0.1)
+	orNew(&c.Judge.Latency, 5)
+	or(&c.Judge.Pairs, 300)
 }
 
 // setShare turns Percent or Fraction into an exact fraction. Percent stays nil

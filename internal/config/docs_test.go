@@ -28,10 +28,12 @@ routes:
         rewrite: {hostname: a}
         backends: [{name: v1}]
         mirrors:
-          - {backend: v1, key: {source: true}}
+          - {backend: v1, key: {source: true}, compare: {rules: [{path: body, ignore: true}]}}
           - {backend: v1, name: third, fraction: {numerator: 1}}
       - redirect: {hostname: a, path: {replaceFullPath: /}}
 backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}, {name: v2, endpoints: ["127.0.0.1:9001"], tls: {}}]
+redact: {protobuf: [{method: "*", fields: ["1"]}]}
+record: {directory: recordings}
 `)
 	r := c.Routes[0].Rules[0]
 	m, redirect := r.Mirrors[0], c.Routes[0].Rules[1].Redirect
@@ -42,6 +44,8 @@ backends: [{name: v1, endpoints: ["127.0.0.1:9000"]}, {name: v2, endpoints: ["12
 		"Timeouts": r.Timeouts, "Backend reference": r.Backends[0], "Mirror": m, "Fraction": *r.Mirrors[1].Fraction, "Key": *m.Key,
 		"Body": m.Body, "Back-off": m.Backoff, "Limits": m.Limits, "Backend": c.Backends[0], "Health": c.Backends[0].Health,
 		"Admin": c.Admin, "Access log": c.AccessLog, "Client": c.Client, "Trusted proxies": c.TrustedProxies, "Copies": c.Copies,
+		"Compare": m.Compare, "Compare rule": m.Compare.Rules[0], "Judge": m.Compare.Judge, "Capture": c.Capture, "Redact": c.Redact,
+		"Redacted protobuf": c.Redact.Protobuf[0], "Record": *c.Record,
 		"Shutdown": c.Shutdown, "Listener TLS": *c.Listeners[2].TLS, "Certificate": c.Listeners[2].TLS.Certificates[0], "Backend TLS": *c.Backends[1].TLS, "PROXY protocol": *c.Listeners[1].ProxyProtocol,
 	}
 }
@@ -102,7 +106,7 @@ func checkDefault(t *testing.T, heading, field, documented string, v reflect.Val
 	t.Helper()
 	set := []string{
 		"name", "Mirror backend", "endpoints", "address", "value", "hostname", "source", "numerator", "path", "set",
-		"sources", "certificates", "Certificate cert", "Certificate key", "tls", "replaceFullPath", "headers", "key", "fraction", "matches", "rules", "backends", "listeners", "routes", "mirrors", "redirect", "rewrite",
+		"sources", "certificates", "Certificate cert", "Certificate key", "tls", "replaceFullPath", "headers", "key", "fraction", "matches", "rules", "Compare rule ignore", "protobuf", "Redacted protobuf method", "Redacted protobuf fields", "record", "directory", "backends", "listeners", "routes", "mirrors", "redirect", "rewrite",
 	}
 	section := v.Kind() == reflect.Struct && v.Type() != hostPolicyType
 	if slices.Contains(set, field) || slices.Contains(set, heading+" "+field) || section {

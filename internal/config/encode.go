@@ -12,15 +12,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Redacted stands for the admin token wherever a Config is shown.
+// Redacted stands for the admin token and the key of redaction wherever a Config
+// is shown.
 const Redacted = "[redacted]"
 
 // versionDigits of SHA-256 tell the configurations of one installation apart
 // and are short enough to be read aloud.
 const versionDigits = 12
 
-// YAML is the configuration in force, every default written out, the admin
-// token redacted. Parsing it gives the same Config again, but for the token.
+// YAML is the configuration in force, every default written out, its secrets
+// redacted. Parsing it gives the same Config again, but for those.
 // It fails only on a Config that was not validated.
 func (c *Config) YAML() ([]byte, error) {
 	// JSON is YAML, so one encoder serves both.
@@ -44,8 +45,8 @@ func (c *Config) JSON() []byte {
 	return appendValue(nil, reflect.ValueOf(c).Elem())
 }
 
-// version leaves the token out, so that a version can be shown to anybody
-// without letting them try out tokens at home.
+// version leaves secrets out, so that a version can be shown to anybody without
+// letting them try out secrets at home.
 func version(c *Config) string {
 	sum := sha256.Sum256(c.JSON())
 	return hex.EncodeToString(sum[:])[:versionDigits]
@@ -78,6 +79,34 @@ func (a Admin) redacted() Admin {
 	return a
 }
 
+// String is the Redact with its key redacted, so that printing a Config does not
+// leak it.
+func (r Redact) String() string {
+	type plain Redact // without this method
+	return fmt.Sprintf("%+v", plain(r.redacted()))
+}
+
+// GoString is String, for %#v.
+func (r Redact) GoString() string { return "config.Redact" + r.String() }
+
+// MarshalJSON redacts the key.
+func (r Redact) MarshalJSON() ([]byte, error) {
+	return appendStruct(nil, reflect.ValueOf(r.redacted())), nil
+}
+
+// MarshalYAML redacts the key.
+func (r Redact) MarshalYAML() (any, error) {
+	type plain Redact // without this method
+	return plain(r.redacted()), nil
+}
+
+func (r Redact) redacted() Redact {
+	if r.Key != "" {
+		r.Key = Redacted
+	}
+	return r
+}
+
 // setBlockStyle drops JSON's braces and quotes; the encoder puts quotes back
 // where they are needed. Short lists of scalars stay on one line.
 func setBlockStyle(n *yaml.Node) {
@@ -97,6 +126,8 @@ func setBlockStyle(n *yaml.Node) {
 func appendValue(dst []byte, v reflect.Value) []byte {
 	switch value := v.Interface().(type) {
 	case Admin:
+		return appendStruct(dst, reflect.ValueOf(value.redacted()))
+	case Redact:
 		return appendStruct(dst, reflect.ValueOf(value.redacted()))
 	case HostPolicy:
 		return appendHostPolicy(dst, value)

@@ -43,6 +43,57 @@ func parseTimeout(s string) (Timeout, *textError) {
 	return Timeout(d), nil
 }
 
+// parseDuration reads how long something takes or may be off. It is never 0.
+func parseDuration(s string) (time.Duration, *textError) {
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil && isDigits(s):
+		return 0, textErrorf(fmt.Sprintf("did you mean %ss?", s), "%s has no unit", s)
+	case err != nil:
+		return 0, textErrorf("write it like 500ms, 5s or 1m30s", "must be a duration, is %q", abridged(s))
+	case d <= 0:
+		return 0, textErrorf("", "must be more than 0, is %s", abridged(s))
+	}
+	return d, nil
+}
+
+// Ages are bounded so that they can be added to any date.
+const (
+	minAge = time.Minute
+	maxAge = 100 * 365 * day
+	day    = 24 * time.Hour
+)
+
+// parseAge reads a duration that may be in days.
+func parseAge(s string) (Age, *textError) {
+	const hint = "write it like 36h or 30d"
+	var d time.Duration
+	if digits, ok := strings.CutSuffix(s, "d"); ok && isDigits(digits) {
+		days, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || days > int64(maxAge/day) {
+			return 0, textErrorf("leave it out for no limit", "%s is too old", abridged(s))
+		}
+		d = time.Duration(days) * day
+	} else {
+		var err error
+		if d, err = time.ParseDuration(s); err != nil {
+			return 0, textErrorf(hint, "must be an age, is %q", abridged(s))
+		}
+	}
+	if d < minAge || d > maxAge {
+		return 0, textErrorf("leave it out for no limit", "must be between 1m and %s, is %s", Age(maxAge), abridged(s))
+	}
+	return Age(d), nil
+}
+
+// String is the age in whole days, or else as a duration.
+func (a Age) String() string {
+	if d := time.Duration(a); d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	return Timeout(a).String()
+}
+
 // String is "off", or the duration without the units that are zero: 1m30s,
 // 24h.
 func (t Timeout) String() string {

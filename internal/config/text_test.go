@@ -171,3 +171,32 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+func TestAgeText(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text string
+		want Age
+		back string
+	}{
+		{"30d", Age(720 * time.Hour), "30d"},
+		{"36h", Age(36 * time.Hour), "36h"},
+		{"48h", Age(48 * time.Hour), "2d"},
+		{"90m", Age(90 * time.Minute), "1h30m"},
+		{"1m", Age(time.Minute), "1m"},
+		{"36500d", Age(876_000 * time.Hour), "36500d"},
+	} {
+		got, err := parseAge(c.text)
+		if err != nil || got != c.want || got.Duration() != time.Duration(c.want) {
+			t.Errorf("parseAge(%q) = %d, %+v, want %d", c.text, got, err, c.want)
+		}
+		if got.String() != c.back {
+			t.Errorf("%q is written %q, want %q", c.text, got, c.back)
+		}
+	}
+	for _, text := range []string{"", "0d", "30", "d", "-1d", "1.5d", "59s", "36501d", "99999999999999999999d", "876001h", "off", "none"} {
+		if got, err := parseAge(text); err == nil || err.message == "" {
+			t.Errorf("parseAge(%q) = %s, want an error", text, got)
+		}
+	}
+}

@@ -35,6 +35,9 @@ func validate(c *Config, failed *failures) Errors {
 	v.between(root("copies").field("inFlight"), v.config.Copies.InFlight, 1, 10_000_000)
 	v.bytes(root("copies").field("memory"), v.config.Copies.Memory, 64<<10, 1<<40)
 	v.validateTrustedProxies()
+	v.validateCapture()
+	v.validateRedact()
+	v.validateRecord()
 	v.between(root("workers"), c.Workers, 0, 1024)
 	return v.errs
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 )
 
@@ -153,6 +154,7 @@ func (v *validator) validateLayer4Mirror(p *place, m *Mirror, protocol string) {
 	}
 	v.meaningless(p, protocol, map[string]bool{
 		"headers": editSet(&m.Headers), "host": m.Host.Kind != "", "marker": m.Marker != nil, "body": m.Body != BodyPolicy{}, "pipeline": m.Pipeline != 0,
+		"compare": !unset(reflect.ValueOf(m.Compare)),
 	}, "there are no messages that the proxy reads")
 	v.meaningless(p, protocol, map[string]bool{"writes": m.Writes != ""},
 		fmt.Sprintf("nobody can tell what writes; to write a mirror under a %s route is to ask for copies of everything", protocol))

@@ -26,6 +26,7 @@ func (v *validator) validateMirror(p *place, m *Mirror) {
 	v.between(p.field("pipeline"), m.Pipeline, 1, 256)
 	v.validateBackoff(p.field("backoff"), &m.Backoff)
 	v.validateLimits(p.field("limits"), &m.Limits)
+	v.validateCompare(p.field("compare"), m)
 }
 
 func (v *validator) validateShare(p *place, m *Mirror) {

@@ -43,6 +43,10 @@ func (r *Request) Parse(buf []byte, lim *Limits) (n int, err *Error) {
 // Rebase says that the parsed head now lies at the start of buf.
 func (r *Request) Rebase(buf []byte) { r.buf = buf }
 
+// Raw returns the request line and the field lines as received, each with its
+// line end, without the empty line. It is a part of the buffer.
+func (r *Request) Raw() []byte { return span{r.method.from, r.end - 2}.of(r.buf) }
+
 func (r *Request) parse(lim *Limits) (int, *Error) {
 	if !r.started {
 		r.request, r.length = true, LengthNone

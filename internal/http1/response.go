@@ -34,6 +34,10 @@ func (r *Response) Parse(buf []byte, lim *Limits) (n int, err *Error) {
 // Rebase says that the parsed head now lies at the start of buf.
 func (r *Response) Rebase(buf []byte) { r.buf = buf }
 
+// Raw returns the status line and the field lines as received, each with its line
+// end, without the empty line. It is a part of the buffer.
+func (r *Response) Raw() []byte { return span{0, r.end - 2}.of(r.buf) }
+
 func (r *Response) parse(lim *Limits) (int, *Error) {
 	if !r.started {
 		r.length = LengthNone

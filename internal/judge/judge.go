@@ -34,6 +34,7 @@ type Check struct {
 	Worse    int64   `json:"worse"`    // pairs in which only the shadow was
 	Better   int64   `json:"better"`   // pairs in which only the primary was
 	Evidence float64 `json:"evidence"` // log10 of the e-value against "no worse": 1.3 is one in 20
+	Lasting  float64 `json:"lasting"`  // the same without the two blocks of time that were worst for the shadow
 	Effect   float64 `json:"effect"`   // estimate: share of pairs, or for latencies the ratio shadow/primary
 	Low      float64 `json:"low"`      // anytime-valid interval of Effect
 	High     float64 `json:"high"`

@@ -132,6 +132,16 @@ func (l *Loop) Call(f func()) bool {
 // Now is the time on the clock of [Now] when the present event began.
 func (l *Loop) Now() time.Duration { return l.now }
 
+// Arrived is a time by which all was there that sockets bring in this pass: when
+// its first event began, which may be long before [Loop.Now] in a pass with many.
+// Outside of events it is Now.
+func (l *Loop) Arrived() time.Duration {
+	if l.woke > 0 {
+		return l.woke
+	}
+	return l.now
+}
+
 // AfterEvent has t run once the present callback has returned. Tasks may add
 // tasks.
 func (l *Loop) AfterEvent(t Task) { l.afterEvent = append(l.afterEvent, t) }

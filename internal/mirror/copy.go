@@ -45,9 +45,12 @@ type Copy struct {
 	rpc      rpc                // of a gRPC call
 	endpoint *upstream.Endpoint // where it must go; nil = anywhere
 	charged  int                // bytes charged to the mirror's memory
+	reply    *Capture           // of the shadow's answer; nil if nobody wants it
+	ready    time.Duration      // when it began to wait for its turn
 	start    time.Duration
 	moved    time.Duration // of a stream: when the shadow last took a step, or had to
 	first    time.Duration
+	arrived  time.Duration // when the head of the answer was there
 	status   int
 	received int64
 	id       uint64 // grows with each use, see Ticket
@@ -97,8 +100,11 @@ func (d *Dispatcher) newCopy(l *lane, p *Policy, join *Join) *Copy {
 	d.total++
 	if join != nil {
 		c.slot = len(join.X.Copies)
-		join.X.Copies = append(join.X.Copies, traffic.Outcome{Mirror: p.Def.Name, Backend: p.Def.Backend})
+		o := traffic.Outcome{Mirror: p.Def.Name, Backend: p.Def.Backend}
+		c.reply, o.Compare = join.captureOf(p)
+		join.X.Copies = append(join.X.Copies, o)
 		join.Hold()
+		c.call.Timed = true
 	}
 	return c
 }
@@ -528,7 +534,8 @@ func (c *Copy) Answer(_ *upstream.Call, r *http1.Response) {
 		return
 	}
 	c.status = r.Status()
-	c.first = c.owner.loop.Now()
+	c.first, c.arrived = c.owner.loop.Now(), c.owner.loop.Arrived()
+	c.reply.Head(r.Raw(), r.Framing())
 	c.lane.books.First.Add(c.first - c.start)
 	count(&c.lane.books.Codes, c.status)
 	if c.rpc.is {
@@ -543,8 +550,9 @@ func (c *Copy) Answer(_ *upstream.Call, r *http1.Response) {
 // can be used again, and dropped.
 func (c *Copy) Data(_ *upstream.Call, p []byte, _ *spool.Buffer) {
 	c.received += int64(len(p))
+	c.reply.Body(p)
 	if c.first == 0 && c.call.Raw {
-		c.first = c.owner.loop.Now()
+		c.first, c.arrived = c.owner.loop.Now(), c.owner.loop.Arrived()
 	}
 	if c.probe && c.call.Raw {
 		c.alive()
@@ -576,6 +584,7 @@ func (c *Copy) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 			grpc.ReadTrailer(&c.rpc.end, trailer, c.status, c.join != nil)
 			count(&c.lane.books.GRPC, c.rpc.end.Status)
 		}
+		c.reply.End(trailer)
 		c.complete()
 	case f.Stale && c.owner.closed:
 		c.drop(traffic.DropShutdown) // it was behind a copy that was dropped
@@ -707,13 +716,12 @@ func (c *Copy) report(fate traffic.Fate, reason traffic.Reason, detail string) {
 	if e := c.call.Endpoint(); e != nil && c.active {
 		o.Endpoint = e.Address
 	}
-	if c.start > 0 {
-		o.Start = c.join.Since(c.start)
+	if c.ready > 0 {
+		o.Queued = c.join.Since(c.ready)
 	}
-	if c.first > 0 {
-		o.First = c.join.Since(c.first)
-	}
-	o.End = c.join.Since(c.owner.loop.Now())
+	o.Connect = c.call.Connect
+	o.Answer = c.reply.Message()
+	c.join.Times(o, c.call.SentAt, c.arrived, c.owner.loop.Arrived())
 	if fate == traffic.Failed {
 		o.Source = traffic.Shadow
 	}

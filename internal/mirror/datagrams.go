@@ -66,13 +66,13 @@ const rest = time.Second
 // Flow begins the copies of a session's datagrams. Close must be called.
 func (r *Registry) Flow(p *Policy, s *Subject) *Flow {
 	d := r.datagramsOf(p.State)
-	_, unkeyed, skip := p.decide(s)
-	if unkeyed {
+	decision := p.Decide(s)
+	if decision.Unkeyed {
 		d.mu.Lock()
 		d.books.Unkeyed++
 		d.mu.Unlock()
 	}
-	return &Flow{owner: d, policy: p, skip: skip}
+	return &Flow{owner: d, policy: p, skip: decision.Skip}
 }
 
 // datagramsOf returns the sender of a mirror, and starts it at the first use.

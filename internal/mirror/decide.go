@@ -20,6 +20,8 @@ type Subject struct {
 	Head  *http1.Request // nil for a connection or a session without messages
 	Match *route.Request
 	Draw  uint64
+	// Decision is what the policy that is offered the request says of it.
+	Decision Decision
 	// Deadline is when the client stops waiting, on the loop's clock; 0 = never.
 	Deadline time.Duration
 
@@ -30,25 +32,31 @@ type Subject struct {
 	addr [16]byte // a source address as a key
 }
 
-// decide says whether p selects the request, or why not. position is where the
-// request fell, as a part of 2^64: selected if it is under the mirror's share.
-func (p *Policy) decide(s *Subject) (position uint64, unkeyed bool, reason traffic.Reason) {
+// Decision says whether a mirror selects a request.
+type Decision struct {
+	Skip     traffic.Reason // why not; empty if it is selected
+	Position uint64         // where the request fell, as a part of 2^64: selected if under the mirror's share
+	Unkeyed  bool           // it lacks the configured key
+}
+
+// Decide says whether p selects s. It changes nothing and counts nothing.
+func (p *Policy) Decide(s *Subject) Decision {
 	def := p.Def
 	if reason := p.unfit(s); reason != "" {
-		return 0, false, reason
+		return Decision{Skip: reason}
 	}
-	position = s.Draw
+	d := Decision{Position: s.Draw}
 	if def.Key != nil {
 		if key, ok := keyOf(def.Key, s); ok {
-			position = Position(def.Key.Salt, key)
+			d.Position = Position(def.Key.Salt, key)
 		} else {
-			unkeyed = true
+			d.Unkeyed = true
 		}
 	}
-	if hi, _ := bits.Mul64(position, def.Denominator); hi >= def.Numerator {
-		return position, unkeyed, traffic.SkipPercent
+	if hi, _ := bits.Mul64(d.Position, def.Denominator); hi >= def.Numerator {
+		d.Skip = traffic.SkipPercent
 	}
-	return position, unkeyed, ""
+	return d
 }
 
 // unfit says why s is not copied, whatever the draw.

@@ -70,8 +70,8 @@ func TestWhatIsSkippedAndWhy(t *testing.T) {
 			t.Parallel()
 			s, _ := subject(t, c.head)
 			s.Draw = 1 << 63 // selected by 50 % and less
-			if position, unkeyed, reason := policy(t, c.mirror).decide(s); reason != c.reason || unkeyed {
-				t.Errorf("%q at %x, unkeyed %v, want %q", reason, position, unkeyed, c.reason)
+			if d := policy(t, c.mirror).Decide(s); d.Skip != c.reason || d.Unkeyed {
+				t.Errorf("got %+v, want %q", d, c.reason)
 			}
 		})
 	}
@@ -100,8 +100,7 @@ func TestShareIsExact(t *testing.T) {
 		selected := func(draw uint64) bool {
 			s, _ := subject(t, "GET / HTTP/1.1\nHost: a")
 			s.Draw = draw
-			_, _, reason := p.decide(s)
-			return reason == ""
+			return p.Decide(s).Skip == ""
 		}
 		if !selected(0) || !selected(c.first-1) {
 			t.Errorf("%s: draw 0 or %d is not selected", c.mirror, c.first-1)
@@ -133,7 +132,7 @@ func TestShareOfRandomRequests(t *testing.T) {
 		n := 0
 		for range 500 {
 			s.Draw = random.Uint64()
-			if _, _, reason := p.decide(s); reason == "" {
+			if p.Decide(s).Skip == "" {
 				n++
 			}
 		}
@@ -154,8 +153,7 @@ func TestSmallerShareLiesInsideALargerOne(t *testing.T) {
 		for i := range 10000 {
 			s, _ := subject(t, fmt.Sprintf("GET / HTTP/1.1\nHost: a\nX-User: %d", i))
 			s.Draw = random.Uint64()
-			_, _, fromSmall := small.decide(s)
-			_, _, fromLarge := large.decide(s)
+			fromSmall, fromLarge := small.Decide(s).Skip, large.Decide(s).Skip
 			switch {
 			case fromSmall == "" && fromLarge != "":
 				t.Fatalf("%q: request %d is in 5 %% and not in 10 %%", key, i)
@@ -247,9 +245,8 @@ func TestKeys(t *testing.T) {
 			}
 			// A request without the key is drawn, and counted as such.
 			s.Draw = 12345
-			position, unkeyed, _ := p.decide(s)
-			if unkeyed != !c.ok || unkeyed != (position == 12345) {
-				t.Errorf("at %d, unkeyed %v, want %v", position, unkeyed, !c.ok)
+			if d := p.Decide(s); d.Unkeyed != !c.ok || d.Unkeyed != (d.Position == 12345) {
+				t.Errorf("at %d, unkeyed %v, want %v", d.Position, d.Unkeyed, !c.ok)
 			}
 		})
 	}
@@ -263,8 +260,7 @@ func TestSourceKeyKnowsMappedAddresses(t *testing.T) {
 	for _, addr := range []string{"192.0.2.7", "::ffff:192.0.2.7", "192.0.2.8", "2001:db8::7"} {
 		s, _ := subject(t, "GET / HTTP/1.1\nHost: a")
 		s.Match.Source = netip.MustParseAddr(addr)
-		position, _, _ := p.decide(s)
-		positions = append(positions, position)
+		positions = append(positions, p.Decide(s).Position)
 	}
 	if positions[0] != positions[1] || positions[0] == positions[2] || positions[0] == positions[3] {
 		t.Errorf("positions %x", positions)
@@ -338,9 +334,8 @@ func selectedKeys() string {
 	for i := range 10000 {
 		s, _ := subject(&t, fmt.Sprintf("GET / HTTP/1.1\nHost: a\nX-User-Id: user-%d", i))
 		s.Draw = rand.Uint64() // must not matter
-		_, _, reason := p.decide(s)
 		answer := byte('0')
-		if reason == "" {
+		if p.Decide(s).Skip == "" {
 			answer = '1'
 		}
 		answers.WriteByte(answer)

@@ -60,10 +60,10 @@ func NewDispatcher(client *upstream.Client, log *slog.Logger) *Dispatcher {
 	return d
 }
 
-// Offer takes a copy of a request, if p selects it and no bound says
-// otherwise; it returns nil if it is not copied. It never waits. The copy's
-// head is built from s.Head and o, which has what the primary gets and is not
-// kept. join may be nil. The caller goes on with Body, Finish or Cut on the
+// Offer takes a copy of a request, if p selects it, as s.Decision says, and no
+// bound says otherwise; it returns nil if it is not copied. It never waits. The
+// copy's head is built from s.Head and o, which has what the primary gets and is
+// not kept. join may be nil. The caller goes on with Body, Finish or Cut on the
 // copy, by a Ticket: it may have ended already.
 func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join) *Copy {
 	c := d.choose(p, s, join)
@@ -81,17 +81,16 @@ func (d *Dispatcher) Offer(p *Policy, s *Subject, o *http1.Outgoing, join *Join)
 // choose makes a copy if p selects s and no bound says otherwise.
 func (d *Dispatcher) choose(p *Policy, s *Subject, join *Join) *Copy {
 	l := d.lane(p.State)
-	position, unkeyed, skip := p.decide(s)
-	if unkeyed {
+	if s.Decision.Unkeyed {
 		l.books.Unkeyed++
 	}
-	if skip != "" {
-		d.skipped(l, p, s, skip, join)
+	if s.Decision.Skip != "" {
+		d.skipped(l, p, s, s.Decision.Skip, join)
 		return nil
 	}
 	l.books.Selected++
 	c := d.newCopy(l, p, join)
-	if reason := d.admit(c, position); reason != "" {
+	if reason := d.admit(c, s.Decision.Position); reason != "" {
 		c.drop(reason)
 		return nil
 	}
@@ -153,6 +152,7 @@ func (l *lane) stopped() bool { return l.owner.closed || l.state.off() }
 // dispatch sends c now if the bound on copies in flight allows, or lets it
 // wait, or says why it can do neither.
 func (l *lane) dispatch(c *Copy) traffic.Reason {
+	c.ready = l.owner.loop.Now()
 	if l.first == len(l.waiting) && l.enter() {
 		c.send()
 		return ""

@@ -38,10 +38,10 @@ func Explain(def *config.Mirror, edit *http1.Edit, s *Subject, out http1.Outgoin
 	}
 	s.Draw = 0 // inside every share
 	e := &Explanation{Def: def}
-	var position uint64
-	position, e.Unkeyed, e.Reason = p.decide(s)
+	d := p.Decide(s)
+	e.Unkeyed, e.Reason = d.Unkeyed, d.Skip
 	e.ByChance = def.Key == nil || e.Unkeyed
-	e.Position = float64(position) / (1 << 64)
+	e.Position = float64(d.Position) / (1 << 64)
 	if e.Reason == traffic.SkipMatch {
 		e.Detail = p.matcher.Explain(s.Match)
 	}

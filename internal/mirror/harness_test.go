@@ -206,10 +206,11 @@ func (s *stage) give(p *Policy, subject *Subject, out *http1.Outgoing) Ticket {
 	subject.Draw = s.random
 	var join *Join
 	if len(s.sinks) > 0 {
-		join = &Join{X: &traffic.Exchange{Route: "shop"}, Begin: s.loop.Now(), Sinks: s.sinks}
-		join.Hold()
+		join = NewJoin(s.loop.Now(), s.sinks)
+		join.X.Route = "shop"
 		defer join.Release()
 	}
+	subject.Decision = p.Decide(subject)
 	return s.copies.Offer(p, subject, out, join).Ticket()
 }
 

@@ -3,18 +3,24 @@ package mirror
 import (
 	"time"
 
+	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // Join holds an exchange together until the live request and every copy of it
-// have ended, and then offers it to the sinks. Whoever works on a part of it
-// holds it; the last Release offers. It belongs to one loop.
+// have ended, and then offers it to the sinks, and to that of the tap if it was
+// captured. Whoever works on a part of it holds it; the last Release offers. It
+// belongs to one loop.
 type Join struct {
 	X     *traffic.Exchange
-	Begin time.Duration // X.Start on the loop's clock
-	Sinks []traffic.Sink
+	Begin time.Duration  // X.Start on the loop's clock
+	Sinks []traffic.Sink // get it without its messages; may be none
 
-	holders int
+	holders  int
+	tap      *Tap
+	arena    *spool.Arena // of the messages; nil if the exchange is not captured
+	want     Want
+	captures []Capture
 }
 
 // Hold adds a holder.
@@ -25,11 +31,33 @@ func (j *Join) Release() {
 	if j.holders--; j.holders > 0 {
 		return
 	}
-	for _, sink := range j.Sinks {
-		sink.Offer(j.X)
+	if len(j.Sinks) > 0 {
+		x := j.X
+		if j.Captured() {
+			x = uncaptured(x) // whoever owns the other may change it
+		}
+		for _, sink := range j.Sinks {
+			sink.Offer(x)
+		}
+	}
+	if j.Captured() {
+		j.handOver()
 	}
 	j.X = nil
 }
 
 // Since returns the time from the start of the exchange to t.
 func (j *Join) Since(t time.Duration) time.Duration { return t - j.Begin }
+
+// Times fills in when what o is about was sent, answered and over, on the loop's
+// clock, 0 for never. An answer that came with the events of a pass may have been
+// there before bytes that were written in the pass.
+func (j *Join) Times(o *traffic.Outcome, sent, first, end time.Duration) {
+	if sent > 0 {
+		o.Start = j.Since(sent)
+	}
+	if first > 0 {
+		o.First = max(j.Since(first), o.Start)
+	}
+	o.End = max(j.Since(end), o.Start, o.First)
+}

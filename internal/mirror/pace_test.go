@@ -146,12 +146,12 @@ func TestExchangeTellsOfEveryMirror(t *testing.T) {
 		late := s.mirror("late", "writes: copy", address)
 
 		subject, out := subject(s, "POST / HTTP/1.1\nHost: a\nContent-Length: 5")
-		join := &Join{X: &traffic.Exchange{}, Sinks: s.sinks}
+		var join *Join
 		var tickets []Ticket
 		s.on(func() {
-			join.Begin = s.loop.Now()
-			join.Hold() // as the live request does
+			join = NewJoin(s.loop.Now(), s.sinks) // held as by the live request
 			for _, p := range []*Policy{skipped, dropped, completed, failed, late} {
+				subject.Decision = p.Decide(subject)
 				tickets = append(tickets, s.copies.Offer(p, subject, out, join).Ticket())
 			}
 		})
@@ -180,7 +180,10 @@ func TestExchangeTellsOfEveryMirror(t *testing.T) {
 			if (o.Error != "") != (o.Fate == traffic.Failed) {
 				s.Errorf("%s is %s and people are told %q", o.Mirror, o.Fate, o.Error)
 			}
-			o.Start, o.First, o.End, o.Error = 0, 0, 0, ""
+			if o.Endpoint != "" && (o.Connect <= 0 || o.Start > 0 && o.Start < o.Queued+o.Connect || o.Start == 0 && o.Fate == traffic.Completed) {
+				s.Errorf("%s: ready at %s, connected in %s, started %s", o.Mirror, o.Queued, o.Connect, o.Start)
+			}
+			o.Queued, o.Connect, o.Start, o.First, o.End, o.Error = 0, 0, 0, 0, 0, ""
 			if o.Endpoint != "" {
 				o.Endpoint = "somewhere"
 			}

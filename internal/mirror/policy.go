@@ -25,6 +25,8 @@ type Policy struct {
 	matcher *route.Matcher
 	marker  []byte
 	calls   []call // that are copied although they may write
+
+	compared uint64 // share of the requests whose answers are compared, as a part of 2^64
 }
 
 // adaptive says whether the governor may lower the mirror's share.
@@ -51,8 +53,17 @@ func Compile(def *config.Mirror, edit *http1.Edit, backend *upstream.Backend, st
 		p.marker = []byte(def.Name)
 	}
 	p.calls = calls(def.GRPCMethods)
+	p.compared = PartOf64(def.Compare.Percent)
 	state.configure(def)
 	return p, nil
+}
+
+// PartOf64 turns a percentage, nil for all, into a part of 2^64.
+func PartOf64(percent *float64) uint64 {
+	if percent == nil || *percent >= 100 {
+		return 1<<64 - 1
+	}
+	return uint64(*percent / 100 * (1 << 63) * 2)
 }
 
 // Edit compiles header changes; nil if there are none.

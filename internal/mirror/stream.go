@@ -9,9 +9,10 @@ import (
 
 // OfferStream is [Dispatcher.Offer] for a connection without messages: the copy
 // is a connection that gets the client's bytes, by Body, and its end, by Finish.
-// What the shadow says is read and dropped. The shadow's stream never has a gap: a
+// What the shadow says is read and dropped. It decides by itself. The shadow's stream never has a gap: a
 // part that finds no room ends the copy.
 func (d *Dispatcher) OfferStream(p *Policy, s *Subject, join *Join) *Copy {
+	s.Decision = p.Decide(s)
 	c := d.choose(p, s, join)
 	switch {
 	case c == nil:

@@ -51,43 +51,75 @@ func (r *request) finish() {
 }
 
 // drawn says whether there is a sink and the present request is drawn for it.
-func (w *worker) drawn() bool {
-	part := w.plan.sampled
-	return part != 0 && len(w.sinks) > 0 && (part == 1<<64-1 || w.random.Uint64() < part)
+func (w *worker) drawn() bool { return len(w.sinks) > 0 && w.drawnFrom(w.plan.sampled) }
+
+// drawnFrom draws: with a chance of part / 2^64 it says true.
+func (w *worker) drawnFrom(part uint64) bool {
+	return part != 0 && (part == 1<<64-1 || w.random.Uint64() < part)
 }
 
 // sample starts an exchange if there is a sink and this request is drawn.
 func (r *request) sample(m *route.Request) {
-	w := r.worker
-	if !w.drawn() {
-		return
+	if w := r.worker; w.drawn() {
+		r.openExchange(m, w.sinks)
 	}
-	x := &traffic.Exchange{
-		ID:       string(w.id[:]),
-		Start:    time.Now(),
-		Listener: w.plan.nameOf(r.client.listener),
-		Client:   m.Source,
-		Host:     string(m.Host),
-		Protocol: r.client.protocol,
-	}
-	if h := r.client.head; h != nil {
-		r.describe(x, h)
-	}
-	r.join = &mirror.Join{Begin: r.start, Sinks: w.sinks, X: x}
-	if r.rule != nil {
-		r.join.X.Route, r.join.X.Rule = r.rule.Route, r.rule.Index
-	}
-	r.join.Hold()
 }
 
-// describe fills in what the head of a request says.
-func (r *request) describe(x *traffic.Exchange, h *http1.Request) {
-	if id, ok := h.Lookup(http1.XRequestID); ok {
-		x.ID = string(id)
+// openExchange starts the exchange of the request, for the sinks and whoever else
+// wants it.
+func (r *request) openExchange(m *route.Request, sinks []traffic.Sink) {
+	r.join = mirror.NewJoin(r.start, sinks)
+	x := r.join.X
+	x.Start = time.Now()
+	x.Listener = r.worker.plan.nameOf(r.client.listener)
+	x.Client = m.Source
+	r.describe(x, m)
+	if r.rule != nil {
+		x.Route, x.Rule = r.rule.Route, r.rule.Index
 	}
-	agent, _ := h.Lookup(http1.UserAgent)
-	x.Method, x.Path, x.Query, x.UserAgent = string(h.Method()), string(h.Path()), string(h.Query()), string(agent)
-	x.Protocol = r.protocol()
+}
+
+// describe fills in what the request says of itself, as parts of one string.
+func (r *request) describe(x *traffic.Exchange, m *route.Request) {
+	w, h := r.worker, r.client.head
+	id := w.id[:]
+	var path, query, agent []byte
+	x.Protocol = r.client.protocol
+	if h != nil {
+		if own, ok := h.Lookup(http1.XRequestID); ok {
+			id = own
+		}
+		agent, _ = h.Lookup(http1.UserAgent)
+		path, query = h.Path(), h.Query()
+		x.Method, x.Protocol = methodName(h.Method()), r.protocol()
+	}
+	w.text = append(append(append(append(append(w.text[:0], id...), m.Host...), path...), query...), agent...)
+	text := string(w.text)
+	next := func(part []byte) (s string) {
+		s, text = text[:len(part)], text[len(part):]
+		return s
+	}
+	x.ID, x.Host, x.Path, x.Query, x.UserAgent = next(id), next(m.Host), next(path), next(query), next(agent)
+}
+
+// methodName is string(m), without making another one of those that most
+// requests have.
+func methodName(m []byte) string {
+	switch string(m) {
+	case "GET":
+		return "GET"
+	case "HEAD":
+		return "HEAD"
+	case "POST":
+		return "POST"
+	case "PUT":
+		return "PUT"
+	case "DELETE":
+		return "DELETE"
+	case "PATCH":
+		return "PATCH"
+	}
+	return string(m)
 }
 
 // protocol is what the client speaks.
@@ -129,20 +161,23 @@ func (r *request) reportTo(x *traffic.Exchange, now time.Duration) {
 	x.Status, x.Source, x.Error = r.status, r.source, r.reason
 	x.GRPC = r.rpc.end
 	x.BytesIn, x.BytesOut = r.bytesIn, r.bytesOut
+	x.Request = r.asked.Message()
 	p := &x.Primary
 	if e := r.call.Endpoint(); e != nil {
 		p.Backend, p.Endpoint = e.Backend.Name, e.Address
 	}
-	if r.sent > 0 {
-		p.Start = r.sent - r.start
-	}
-	if r.first > 0 {
-		p.First = r.first - r.start
+	if r.arrived > 0 {
 		p.Status, p.GRPC = r.status, r.rpc.end
 	}
-	p.End = now - r.start
 	p.Bytes = r.bytesOut
+	p.Connect = r.call.Connect
+	p.Answer = r.told.Message()
 	if r.source == traffic.Primary {
 		p.Source, p.Error = r.source, r.reason
 	}
+	over := r.over
+	if over == 0 {
+		over = now // it was given up
+	}
+	r.join.Times(p, r.call.SentAt, r.arrived, over)
 }

@@ -47,15 +47,15 @@ func TestAnExchangeJoinsAllOutcomesAndIsHandedOverOnce(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, x,
 			cmpopts.IgnoreFields(traffic.Exchange{}, "Start", "Duration", "Client"),
-			cmpopts.IgnoreFields(traffic.Outcome{}, "Start", "First", "End", "Error")); diff != "" {
+			cmpopts.IgnoreFields(traffic.Outcome{}, "Queued", "Connect", "Start", "First", "End", "Error")); diff != "" {
 			t.Errorf("(- want, + got)\n%s", diff)
 		}
 		if !x.Client.IsLoopback() || time.Since(x.Start) > time.Minute || x.Duration <= 0 {
 			t.Errorf("got client %v, start %v, duration %v", x.Client, x.Start, x.Duration)
 		}
 		for _, o := range append([]traffic.Outcome{x.Primary}, x.Copies[:3]...) {
-			if o.Status > 0 && !(0 <= o.Start && o.Start <= o.First && o.First <= o.End) {
-				t.Errorf("%s%s: started at %v, answered at %v, ended at %v", o.Backend, o.Mirror, o.Start, o.First, o.End)
+			if o.Connect <= 0 || o.Status > 0 && !(o.Queued+o.Connect <= o.Start && o.Start < o.First && o.First <= o.End) || o.Status == 0 && o.Start != 0 {
+				t.Errorf("%s%s: ready at %v, connected in %v, started at %v, answered at %v, ended at %v", o.Backend, o.Mirror, o.Queued, o.Connect, o.Start, o.First, o.End)
 			}
 		}
 		if x.Primary.End > x.Duration || x.Copies[2].End < x.Duration || x.Copies[1].Error == "" {

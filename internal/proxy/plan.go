@@ -20,6 +20,7 @@ type plan struct {
 	places  []place // by listener.id
 	limits  http1.Limits
 	sampled uint64 // requests that are logged, as a part of 2^64; 0 = none
+	record  uint64 // requests that are recorded, in the same way
 }
 
 // place is where a listener is in a configuration.
@@ -86,8 +87,12 @@ func (s *Server) compile(cfg *config.Config) (*plan, []route.Problem) {
 		limits: http1.Limits{Head: int(cfg.Client.HeadLimit), Target: int(cfg.Client.TargetLimit), Fields: cfg.Client.HeaderCount},
 	}
 	if cfg.AccessLog.Path != "" {
-		p.sampled = partOf64(cfg.AccessLog.Percent)
+		p.sampled = mirror.PartOf64(cfg.AccessLog.Percent)
 	}
+	if cfg.Record != nil {
+		p.record = mirror.PartOf64(cfg.Record.Percent)
+	}
+	s.captured.SetLimit(int64(cfg.Capture.Memory))
 	s.registry.Update(cfg.Backends)
 	s.mirrors.SetLimits(cfg.Copies)
 	keep := map[*mirror.State]bool{}
@@ -99,14 +104,6 @@ func (s *Server) compile(cfg *config.Config) (*plan, []route.Problem) {
 	}
 	s.mirrors.Retire(keep)
 	return p, problems
-}
-
-// partOf64 turns a percentage, nil for all, into a part of 2^64.
-func partOf64(percent *float64) uint64 {
-	if percent == nil || *percent >= 100 {
-		return 1<<64 - 1
-	}
-	return uint64(*percent / 100 * (1 << 63) * 2)
 }
 
 // ruleCompiler makes a rule.

@@ -24,6 +24,8 @@ type request struct {
 	mark   spool.Mark      // what was sent on a pooled connection, to send it again
 	copies []mirror.Ticket // of copies that want the body
 	join   *mirror.Join    // nil if nobody asked for the exchange
+	asked  *mirror.Capture // of the request; nil if nobody wants it
+	told   *mirror.Capture // of the primary's answer, in the same way
 	timer  loop.Timer
 
 	decoder http1.Body // of the request's body
@@ -35,6 +37,7 @@ type request struct {
 	keep    bool // the client's connection may serve another request
 
 	start, sent, first, moved time.Duration
+	arrived, over             time.Duration // when the answer's head was there, and its end, or the primary's failure
 	bytesIn, bytesOut         int64
 	attempts                  int
 	refused                   []*upstream.Endpoint // the connection
@@ -149,7 +152,7 @@ const maxJoint = 16 << 10
 // send sends the request to endpoint.
 func (r *request) send(endpoint *upstream.Endpoint) {
 	r.attempts++
-	r.sent = r.worker.loop.Now()
+	r.sent, r.over = r.worker.loop.Now(), 0
 	r.worker.up.Send(&r.call, endpoint)
 	if r.ended {
 		r.call.CloseWrite()
@@ -165,16 +168,23 @@ func (r *request) markSent() {
 	}
 }
 
-// copy offers the request to every mirror of its rule.
+// copy offers the request to every mirror of its rule, and has the exchange
+// captured if one of them, or the recording, wants that.
 func (r *request) copy(m *route.Request, o *http1.Outgoing) {
 	w := r.worker
-	if len(r.rule.mirrors) == 0 {
-		return
-	}
 	s := &w.subject
-	s.Head, s.Match, s.Draw, s.Deadline = r.client.head, m, w.random.Uint64(), r.until()
-	s.From, s.To = r.client.from, r.client.to
+	w.choices = w.choices[:0]
+	if len(r.rule.mirrors) > 0 {
+		s.Head, s.Match, s.Draw, s.Deadline = r.client.head, m, w.random.Uint64(), r.until()
+		s.From, s.To = r.client.from, r.client.to
+	}
 	for _, policy := range r.rule.mirrors {
+		w.choices = append(w.choices, policy.Decide(s))
+	}
+	r.tap(m, o)
+	r.call.Timed = r.join != nil
+	for i, policy := range r.rule.mirrors {
+		s.Decision = w.choices[i]
 		c := w.copies.Offer(policy, s, o, r.join)
 		if c != nil && (!r.bodyDone || c.Tunnel()) {
 			r.copies = append(r.copies, c.Ticket())
@@ -211,6 +221,7 @@ func (r *request) body(p []byte, b *spool.Buffer) (used int) {
 
 // push hands a part of the body to the primary and the copies.
 func (r *request) push(data []byte, b *spool.Buffer) {
+	r.asked.Body(data)
 	if r.call.Active() {
 		out := &r.call.Out
 		if r.chunked {
@@ -247,6 +258,7 @@ func (r *request) pushed() {
 func (r *request) endBody() {
 	r.bodyDone = true
 	trailer := r.decoder.Trailer()
+	r.asked.End(trailer)
 	if r.call.Active() {
 		if r.chunked {
 			out := &r.call.Out
@@ -300,8 +312,9 @@ func (r *request) Answer(_ *upstream.Call, resp *http1.Response) {
 		return
 	}
 	r.mark.Release()
-	r.first = r.moved
+	r.first, r.arrived = r.moved, w.loop.Arrived()
 	r.status = resp.Status()
+	r.told.Head(resp.Raw(), resp.Framing())
 	r.begun = true
 	w.copies.Governor.Live(r.first - r.sent)
 	w.report(r.moved)
@@ -370,6 +383,7 @@ func (r *request) Data(_ *upstream.Call, p []byte, b *spool.Buffer) {
 		return
 	}
 	r.bytesOut += int64(len(p))
+	r.told.Body(p)
 	if r.outChunks {
 		cl.out.Commit(http1.AppendChunkHeader(cl.out.Room(16), len(p)))
 	}
@@ -382,6 +396,7 @@ func (r *request) Data(_ *upstream.Call, p []byte, b *spool.Buffer) {
 
 // End implements upstream.Caller.
 func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
+	r.over = r.worker.loop.Arrived()
 	switch {
 	case f.Failed() && r.overdue():
 		r.expire() // the primary knows the client's time too
@@ -397,6 +412,7 @@ func (r *request) End(_ *upstream.Call, trailer []byte, f upstream.Failure) {
 		}
 		r.fail(status, traffic.Primary, f.Detail)
 	default:
+		r.told.End(trailer)
 		if r.rpc.is {
 			grpc.ReadTrailer(&r.rpc.end, trailer, r.status, r.join != nil)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
 	"github.com/understudy-proxy/understudy/internal/route"
+	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 	"github.com/understudy-proxy/understudy/internal/upstream"
 )
@@ -53,6 +54,7 @@ type Server struct {
 	driver   loop.Driver
 	registry *upstream.Registry
 	mirrors  *mirror.Registry
+	captured spool.Budget // memory of captures
 	workers  []*worker
 	running  sync.WaitGroup
 	began    time.Time

@@ -33,6 +33,7 @@ func (s *Server) Snapshot() *telemetry.Snapshot {
 	}
 	s.relays.visit(&c, snap)
 	s.mirrors.Gauges(c.gauges)
+	snap.Capture.Memory = s.captured.Used()
 	c.finish(snap)
 	snap.Endpoints = s.endpoints(c.loads)
 	snap.Listeners = c.listeners(s.Config())
@@ -89,6 +90,7 @@ func (c *collector) visit(w *worker, snap *telemetry.Snapshot) {
 		}
 		c.row(c.keys[id]).Merge(row)
 	}
+	snap.Capture.Merge(&w.tap.Books)
 	w.copies.Books(c.book)
 	w.up.Loads(c.load)
 	w.copies.Loads(c.load)

@@ -51,7 +51,7 @@ func (r *request) stream(cl *client) {
 		r.breakStream(traffic.Primary, "the backend has no endpoints")
 		return
 	}
-	r.call.Raw = true
+	r.call.Raw, r.call.Timed = true, r.join != nil
 	r.announce(choice.backend)
 	r.send(endpoint)
 	r.watch()
@@ -94,7 +94,7 @@ func (r *request) heard(p []byte) (end bool) {
 		return true
 	}
 	if r.first == 0 {
-		r.first = r.moved
+		r.first, r.arrived = r.moved, r.worker.loop.Arrived()
 	}
 	return false
 }

@@ -26,6 +26,7 @@ type worker struct {
 	intake *spool.Intake
 	up     *upstream.Client
 	copies *mirror.Dispatcher
+	tap    mirror.Tap
 	plan   *plan
 	sinks  []traffic.Sink
 	random *rand.PCG
@@ -46,8 +47,10 @@ type worker struct {
 	// Working space of the request that is being started, and of writes.
 	match   route.Request
 	subject mirror.Subject
+	choices []mirror.Decision // of the mirrors of its rule
 	out     http1.Outgoing
 	target  []byte
+	text    []byte   // of its exchange
 	id      [36]byte // for a request that has no x-request-id
 	vec     [][]byte
 
@@ -69,6 +72,7 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 	}
 	w.intake = spool.NewIntake(&w.pool)
 	w.up = &upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}
+	w.tap.Sink, w.tap.Memory = s.options.Capture, &s.captured
 	w.copies = mirror.NewDispatcher(&upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}, s.log)
 	return w
 }
@@ -91,6 +95,7 @@ func (w *worker) adopt(p *plan) {
 func (w *worker) use(p *plan) {
 	w.plan = p
 	w.serving = w.sessionOptions(p)
+	w.tap.Body = int64(p.config.Capture.Body)
 }
 
 // accept takes a new client, or nobody if there are as many as there may be.

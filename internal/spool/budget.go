@@ -2,8 +2,8 @@ package spool
 
 import "sync/atomic"
 
-// Budget bounds what all copies of one mirror use over all event loops: bytes
-// held, or places in flight. It may have a parent that bounds all mirrors
+// Budget bounds what all copies of one mirror, or all captures, use over all event
+// loops: bytes held, or places in flight. It may have a parent that bounds all mirrors
 // together. Safe for many goroutines; the zero value allows nothing.
 type Budget struct {
 	Parent *Budget

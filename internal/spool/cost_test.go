@@ -10,6 +10,7 @@ func TestAllocatesNothingInSteadyState(t *testing.T) {
 	var m Mark
 	var in Inbox
 	var budget Budget
+	budget.SetLimit(1 << 30)
 	intake := NewIntake(&p)
 	head := make([]byte, 300)
 	body := make([]byte, 200000)
@@ -55,6 +56,13 @@ func TestAllocatesNothingInSteadyState(t *testing.T) {
 			b.Retain()
 			a.Release()
 			b.Release()
+		}},
+		{"an arena that grows", func() {
+			a := NewArena(&budget)
+			kept, _ := a.Append(nil, head, len(head))
+			kept, _ = a.Append(kept, body, 300000)
+			a.Append(kept, body, 300000)
+			a.Release()
 		}},
 		{"a budget", func() {
 			budget.Adjust(100)

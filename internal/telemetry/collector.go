@@ -15,6 +15,7 @@ type Collector struct {
 	snapshot  func() *Snapshot
 	live      []described[Live]
 	mirrors   []described[Mirror]
+	pairs     []described[Pairs]
 	endpoints []described[Endpoint]
 	listeners []described[Listener]
 	proxy     []described[Snapshot]
@@ -26,6 +27,7 @@ func NewCollector(snapshot func() *Snapshot) *Collector {
 		snapshot:  snapshot,
 		live:      describe(liveLabels, liveFamilies),
 		mirrors:   describe(mirrorLabels, mirrorFamilies),
+		pairs:     describe(mirrorLabels, pairFamilies),
 		endpoints: describe(endpointLabels, endpointFamilies),
 		listeners: describe(listenerLabels, listenerFamilies),
 		proxy:     describe(nil, proxyFamilies),
@@ -36,6 +38,7 @@ func NewCollector(snapshot func() *Snapshot) *Collector {
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	sendDescs(ch, c.live)
 	sendDescs(ch, c.mirrors)
+	sendDescs(ch, c.pairs)
 	sendDescs(ch, c.endpoints)
 	sendDescs(ch, c.listeners)
 	sendDescs(ch, c.proxy)
@@ -50,6 +53,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for i := range s.Mirrors {
 		m := &s.Mirrors[i]
 		collect(ch, c.mirrors, m, m.Route, m.Name, m.Backend)
+	}
+	for i := range s.Pairs {
+		p := &s.Pairs[i]
+		collect(ch, c.pairs, p, p.Route, p.Mirror, p.Backend)
 	}
 	for i := range s.Endpoints {
 		collect(ch, c.endpoints, &s.Endpoints[i], s.Endpoints[i].Backend, s.Endpoints[i].Address)

@@ -31,6 +31,7 @@ func sample() *Snapshot {
 			Skipped: map[traffic.Reason]uint64{traffic.SkipWrite: 6}, Dropped: map[traffic.Reason]uint64{traffic.DropMemory: 2},
 			Failed: map[traffic.Reason]uint64{traffic.FailTLS: 1}, Codes: map[int]uint64{500: 4}, GRPC: map[traffic.GRPCStatus]uint64{"OK": 4}, Unkeyed: 1, Bytes: 300, Memory: 40,
 			LastCopy: started.Add(time.Second), Breaker: "half-open"}},
+		Pairs:     []Pairs{{Route: "shop", Mirror: "trial", Backend: "v2", Classes: map[string]int64{"match": 3, "diff": 1}, Tainted: 2, Verdict: "FAIL"}},
 		Endpoints: []Endpoint{{Backend: "v1", Address: "127.0.0.1:9000", InFlight: 4, Idle: 2, Requests: 8, Failures: 2, Ejected: true}},
 		Listeners: []Listener{{Name: "safe", Handshakes: map[traffic.Handshake]uint64{traffic.HandshakeDone: 6, traffic.HandshakePlain: 1}}},
 	}
@@ -77,6 +78,25 @@ understudy_mirror_breaker_state{backend="v2",mirror="trial",route="shop",state="
 # HELP understudy_mirror_last_copy_timestamp_seconds When the last copy left, in seconds since 1970; 0 if never.
 # TYPE understudy_mirror_last_copy_timestamp_seconds gauge
 understudy_mirror_last_copy_timestamp_seconds{backend="v2",mirror="trial",route="shop"} 1.7000000015e+09
+# HELP understudy_mirror_pairs_total Pairs of answers, the primary's and the shadow's, that were compared, by what came of it.
+# TYPE understudy_mirror_pairs_total counter
+understudy_mirror_pairs_total{backend="v2",class="diff",mirror="trial",route="shop"} 1
+understudy_mirror_pairs_total{backend="v2",class="infra",mirror="trial",route="shop"} 0
+understudy_mirror_pairs_total{backend="v2",class="match",mirror="trial",route="shop"} 3
+understudy_mirror_pairs_total{backend="v2",class="noise_only",mirror="trial",route="shop"} 0
+understudy_mirror_pairs_total{backend="v2",class="order_only",mirror="trial",route="shop"} 0
+understudy_mirror_pairs_total{backend="v2",class="shadow_error",mirror="trial",route="shop"} 0
+understudy_mirror_pairs_total{backend="v2",class="state_drift",mirror="trial",route="shop"} 0
+understudy_mirror_pairs_total{backend="v2",class="status_diff",mirror="trial",route="shop"} 0
+# HELP understudy_mirror_tainted_pairs_total Pairs of answers that count neither for nor against the shadow.
+# TYPE understudy_mirror_tainted_pairs_total counter
+understudy_mirror_tainted_pairs_total{backend="v2",mirror="trial",route="shop"} 2
+# HELP understudy_mirror_verdict 1 for the verdict on the shadow, 0 for the others.
+# TYPE understudy_mirror_verdict gauge
+understudy_mirror_verdict{backend="v2",mirror="trial",route="shop",verdict="FAIL"} 1
+understudy_mirror_verdict{backend="v2",mirror="trial",route="shop",verdict="NOT_ENOUGH_TRAFFIC"} 0
+understudy_mirror_verdict{backend="v2",mirror="trial",route="shop",verdict="PASS"} 0
+understudy_mirror_verdict{backend="v2",mirror="trial",route="shop",verdict="RUNNING"} 0
 # HELP understudy_endpoint_ejected 1 while the endpoint gets no traffic because it kept failing.
 # TYPE understudy_endpoint_ejected gauge
 understudy_endpoint_ejected{backend="v1",endpoint="127.0.0.1:9000"} 1

@@ -32,6 +32,14 @@ func (m *Mirror) Merge(o *Mirror) {
 	m.First.Merge(&o.First)
 }
 
+// Merge adds the counts of o, and leaves the memory, which loops share, alone.
+func (c *Capture) Merge(o *Capture) {
+	c.Drawn += o.Drawn
+	c.Taken += o.Taken
+	c.InFlight += o.InFlight
+	mergeCounts(&c.Lost, o.Lost)
+}
+
 func mergeCounts[K comparable](to *map[K]uint64, from map[K]uint64) {
 	if *to == nil {
 		*to = make(map[K]uint64, len(from))

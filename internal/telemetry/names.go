@@ -38,6 +38,7 @@ func Metrics() []Metric {
 	var list []Metric
 	list = appendMetrics(list, liveLabels, liveFamilies)
 	list = appendMetrics(list, mirrorLabels, mirrorFamilies)
+	list = appendMetrics(list, mirrorLabels, pairFamilies)
 	list = appendMetrics(list, endpointLabels, endpointFamilies)
 	list = appendMetrics(list, listenerLabels, listenerFamilies)
 	list = appendMetrics(list, nil, proxyFamilies)
@@ -46,6 +47,13 @@ func Metrics() []Metric {
 
 // BreakerStates is the closed set of states of a mirror's breaker.
 var BreakerStates = []string{"closed", "open", "half-open"}
+
+// PairClasses and Verdicts are the closed sets of what becomes of a pair of answers
+// and of what is said of a shadow. They must not be changed.
+var (
+	PairClasses = []string{"match", "noise_only", "order_only", "state_drift", "diff", "status_diff", "shadow_error", "infra"}
+	Verdicts    = []string{"PASS", "FAIL", "RUNNING", "NOT_ENOUGH_TRAFFIC"}
+)
 
 // LiveSources are those who can be to blame for a failed live request. A
 // shadow cannot: that is what isolation means.
@@ -77,6 +85,9 @@ var (
 	skipReason   = &Label{Name: "reason", Values: reasons(traffic.SkipReasons)}
 	dropReason   = &Label{Name: "reason", Values: reasons(traffic.DropReasons)}
 	failReason   = &Label{Name: "reason", Values: reasons(traffic.FailReasons)}
+	lostReason   = &Label{Name: "reason", Values: reasons(traffic.LostReasons)}
+	pairClass    = &Label{Name: "class", Values: PairClasses}
+	verdict      = &Label{Name: "verdict", Values: Verdicts}
 	breakerState = &Label{Name: "state", Values: BreakerStates}
 	reloadResult = &Label{Name: "result", Values: []string{"success", "failure"}}
 	handshake    = &Label{Name: "result", Values: reasons(traffic.Handshakes)}
@@ -182,6 +193,26 @@ var mirrorFamilies = []family[Mirror]{
 		values: one(func(m *Mirror) float64 { return float64(m.Bytes) })},
 }
 
+var pairFamilies = []family[Pairs]{
+	{name: "understudy_mirror_pairs_total", kind: Counter, label: pairClass,
+		help: "Pairs of answers, the primary's and the shadow's, that were compared, by what came of it.",
+		values: func(p *Pairs, put put) {
+			for _, c := range PairClasses {
+				put(float64(p.Classes[c]), c)
+			}
+		}},
+	{name: "understudy_mirror_tainted_pairs_total", kind: Counter,
+		help:   "Pairs of answers that count neither for nor against the shadow.",
+		values: one(func(p *Pairs) float64 { return float64(p.Tainted) })},
+	{name: "understudy_mirror_verdict", kind: Gauge, label: verdict,
+		help: "1 for the verdict on the shadow, 0 for the others.",
+		values: func(p *Pairs, put put) {
+			for _, v := range Verdicts {
+				put(truth(v == p.Verdict), v)
+			}
+		}},
+}
+
 var endpointFamilies = []family[Endpoint]{
 	{name: "understudy_endpoint_in_flight", kind: Gauge,
 		help:   "Requests or copies at the endpoint that are not answered yet.",
@@ -223,6 +254,21 @@ var proxyFamilies = []family[Snapshot]{
 	{name: "understudy_datagrams_lost_total", kind: Counter,
 		help:   "Live datagrams that could not be passed on.",
 		values: one(func(s *Snapshot) float64 { return float64(s.Datagrams.Lost) })},
+	{name: "understudy_capture_total", kind: Counter,
+		help:   "Exchanges drawn to be compared or recorded, whose messages are kept. Always taken + lost + in flight.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.Drawn) })},
+	{name: "understudy_capture_taken_total", kind: Counter,
+		help:   "Captured exchanges handed to whoever compares and records.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.Taken) })},
+	{name: "understudy_capture_lost_total", kind: Counter, label: lostReason,
+		help:   "Captures given up; the request and its copies were not. memory: capture.memory was used up; queue: comparing or recording is behind.",
+		values: func(s *Snapshot, put put) { putReasons(traffic.LostReasons, s.Capture.Lost, put) }},
+	{name: "understudy_capture_in_flight", kind: Gauge,
+		help:   "Exchanges being captured, of which not all outcomes are in.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.InFlight) })},
+	{name: "understudy_capture_memory_bytes", kind: Gauge,
+		help:   "Bytes held for captures, until they were compared and recorded.",
+		values: one(func(s *Snapshot) float64 { return float64(s.Capture.Memory) })},
 	{name: "understudy_config_info", kind: Gauge, label: release,
 		help:   "1 for the version of the configuration in force.",
 		values: func(s *Snapshot, put put) { put(1, s.Config) }},

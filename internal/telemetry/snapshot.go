@@ -25,11 +25,15 @@ type Snapshot struct {
 	Endpoints []Endpoint    `json:"endpoints"`
 	Datagrams Datagrams     `json:"datagrams"`
 	Listeners []Listener    `json:"listeners"` // that speak TLS
-	Lag       time.Duration `json:"lag"`       // longest pass of any loop since the last snapshot
+	Capture   Capture       `json:"capture"`
+	Lag       time.Duration `json:"lag"` // longest pass of any loop since the last snapshot
 
 	// Filled by whoever owns the configuration file and the access log.
 	ReloadsFailed uint64    `json:"reloadsFailed"` // configurations refused
 	AccessLog     AccessLog `json:"accessLog"`
+
+	// Filled by whoever shows what was compared.
+	Pairs []Pairs `json:"pairs"`
 }
 
 // Listener counts handshakes of TLS with clients of one listener, by how they ended.
@@ -49,6 +53,34 @@ type Datagrams struct {
 type AccessLog struct {
 	Written uint64 `json:"written"`
 	Dropped uint64 `json:"dropped"` // lost because the file or pipe was too slow or broken
+}
+
+// Capture counts exchanges whose messages are kept for comparing and recording:
+// Drawn = Taken + Lost + InFlight.
+type Capture struct {
+	Drawn    uint64                    `json:"drawn"`
+	Taken    uint64                    `json:"taken"` // by whoever compares and records
+	Lost     map[traffic.Reason]uint64 `json:"lost"`
+	InFlight int64                     `json:"inFlight"` // not all outcomes are in
+	Memory   int64                     `json:"memory"`   // bytes held now, also of those taken
+}
+
+// Lose counts one that was lost.
+func (c *Capture) Lose(reason traffic.Reason) {
+	if c.Lost == nil {
+		c.Lost = map[traffic.Reason]uint64{}
+	}
+	c.Lost[reason]++
+}
+
+// Pairs counts the pairs of answers of one mirror of one route that were compared.
+type Pairs struct {
+	Route   string           `json:"route"`
+	Mirror  string           `json:"mirror"`
+	Backend string           `json:"backend"` // the shadow
+	Classes map[string]int64 `json:"classes"` // by the words of PairClasses
+	Tainted int64            `json:"tainted"`
+	Verdict string           `json:"verdict"` // one of Verdicts
 }
 
 // Live counts requests of one route that went to one primary. Requests that

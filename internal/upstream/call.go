@@ -46,6 +46,15 @@ type Call struct {
 	// fails from then on is not held against the endpoint: a server may give up what
 	// nobody waits for.
 	Until time.Duration
+	// Timed asks for SentAt. It may be set until the pass in which the call was
+	// sent is over.
+	Timed bool
+	// SentAt is when the first byte was handed to the connection, on the loop's
+	// clock, read right before the write; 0 = never, or nobody asked.
+	SentAt time.Duration
+	// Connect is how long connecting took, with TLS, or, if it failed, until it did;
+	// 0 if there was a connection.
+	Connect time.Duration
 	// Reused says that the call went out on a connection that existed before.
 	// Set by Send.
 	Reused bool

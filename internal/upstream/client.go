@@ -127,6 +127,7 @@ func (cl *Client) Send(call *Call, e *Endpoint) {
 	p.requests++
 	call.endpoint = e
 	call.started, call.answered = false, false
+	call.SentAt, call.Connect = 0, 0
 	var c *Conn
 	if !call.Raw && !call.Alone {
 		c = p.take(call)
@@ -192,7 +193,7 @@ func (cl *Client) CloseIdle(all bool) {
 // dial opens a connection to e for call. A dial that fails at once is told after the
 // event, like one that fails later.
 func (cl *Client) dial(e *Endpoint, call *Call) *Conn {
-	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load(), preface: call.Preface}
+	c := &Conn{client: cl, endpoint: e, place: nowhere, addrs: *e.addrs.Load(), preface: call.Preface, dialled: loop.Now()}
 	c.lastCall, c.upgrade = call.Raw || call.Alone, call.Upgrade
 	c.raw, c.tunnel, c.inBody = call.Raw, call.Raw, call.Raw
 	if e.tls != nil && e.def.ServerName == "" {

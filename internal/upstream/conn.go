@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
 	"github.com/understudy-proxy/understudy/internal/loop"
@@ -36,6 +37,7 @@ type Conn struct {
 	timer    loop.Timer     // until connected, then while idle
 	refusal  traffic.Reason // why the last dial failed
 	server   string         // asked for by TLS, if a call said so
+	dialled  time.Duration  // when connecting began
 
 	calls []*Call
 	sent  int
@@ -181,13 +183,14 @@ func (c *Conn) flush() {
 			}
 			return
 		}
+		at := c.stamp()
 		n, err := c.write(v)
 		if err != nil && !errors.Is(err, loop.ErrAgain) {
 			c.deafen(err)
 			return
 		}
 		full := n < total(v)
-		c.taken(n)
+		c.taken(n, at)
 		if full && !c.closed {
 			c.wantWrite(true)
 			return
@@ -253,13 +256,27 @@ func total(v [][]byte) (n int) {
 	return n
 }
 
-// taken notes that the socket took n bytes and tells the calls they were of.
-func (c *Conn) taken(n int) {
+// stamp reads the clock if one of the calls that may be written now wants to know
+// when its first byte left.
+func (c *Conn) stamp() time.Duration {
+	for _, call := range c.calls[c.sent:] {
+		if call.Timed && !call.started {
+			return loop.Now()
+		}
+	}
+	return 0
+}
+
+// taken notes that the socket took n bytes at that time and tells the calls they
+// were of.
+func (c *Conn) taken(n int, at time.Duration) {
 	for i := c.sent; i < len(c.calls) && n > 0; i++ {
 		call := c.calls[i]
 		part := min(n, call.Out.Len())
 		call.Out.Advance(part)
-		call.started = true
+		if !call.started {
+			call.started, call.SentAt = true, at
+		}
 		n -= part
 		if call.Whole && call.Out.Len() == 0 {
 			c.sent++
@@ -328,8 +345,17 @@ func (c *Conn) connected(r loop.Ready) {
 	c.opened()
 }
 
+// noteConnect tells the calls how long connecting took.
+func (c *Conn) noteConnect() {
+	took := loop.Now() - c.dialled
+	for _, call := range c.calls {
+		call.Connect = took
+	}
+}
+
 // opened goes on when the connection can be used.
 func (c *Conn) opened() {
+	c.noteConnect()
 	c.connecting = false
 	c.client.Loop.Disarm(&c.timer)
 	if len(c.preface) > 0 {
@@ -619,6 +645,9 @@ func (c *Conn) overdue() bool {
 // failAll closes the connection and ends all calls, the first one with f.
 func (c *Conn) failAll(f Failure) {
 	c.lastCall = true
+	if c.connecting {
+		c.noteConnect()
+	}
 	c.close()
 	for len(c.calls) > 0 {
 		call := c.calls[0]

@@ -18,7 +18,7 @@ type Floor struct {
 var Floors = []Floor{
 	{"ground", []string{"traffic", "config"}},
 	{"ground, one step up", []string{"telemetry"}}, // it counts traffic
-	{"floor 1", []string{"accesslog", "content", "grpc", "http1", "http2", "judge", "loop", "preface", "recording", "route", "spool", "store", "websocket"}},
+	{"floor 1", []string{"accesslog", "content", "grpc", "http1", "http2", "judge", "loop", "preface", "recording", "route", "schema", "spool", "store", "websocket"}},
 	{"floor 1, one step up", []string{"compare", "redact"}}, // they read content
 	{"floor 2", []string{"analyze", "replay", "session"}},
 	{"floor 2, one step up", []string{"upstream"}}, // its connections may be lanes of a session

@@ -1,0 +1,259 @@
+package analyze
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/compare"
+	"github.com/understudy-proxy/understudy/internal/judge"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// label names a mirror: over restarts and reloads it is the same.
+type label struct {
+	Route  string
+	Rule   int
+	Mirror string
+}
+
+func (l label) String() string { return fmt.Sprintf("%s/%d/%s", l.Route, l.Rule, l.Mirror) }
+
+// mirror is what has been learned of one shadow.
+type mirror struct {
+	label    label
+	way      way
+	params   judge.Params
+	primary  string // name of the backend whose answers the shadow's were compared with last
+	comparer *compare.Comparer
+	random   *rand.Rand
+	asker    *asker // nil = the shadow is not asked again
+	print    string // of the settings that what was learned belongs to
+
+	since      time.Time
+	templates  *judge.Templates
+	everywhere *judge.Tally
+	endpoints  map[string]*endpoint
+	renamings  renamings
+	twins      twins
+	clusters   *clusters
+}
+
+func newMirror(l label, w way, print string) (*mirror, error) {
+	rules, err := compare.Compile(&w.mirror.Compare)
+	if err != nil {
+		return nil, err
+	}
+	m := &mirror{label: l, way: w, params: judge.ParamsOf(w.mirror.Compare.Judge), comparer: compare.New(rules), print: print}
+	return m, m.forget()
+}
+
+// forget makes a beginner of m.
+func (m *mirror) forget() error {
+	templates, err := judge.NewTemplates(m.way.mirror.Compare.Endpoints)
+	if err != nil {
+		return err
+	}
+	m.templates, m.since = templates, time.Now()
+	m.everywhere = judge.NewTally(judge.Everywhere, m.params)
+	m.endpoints = make(map[string]*endpoint)
+	m.renamings, m.twins = renamings{}, twins{}
+	m.clusters = newClusters(m)
+	m.random = rand.New(rand.NewPCG(1, 2))
+	return nil
+}
+
+// safe says that a request of this method may be sent once more.
+func safe(method string) bool {
+	return method == "GET" || method == "HEAD" || method == "OPTIONS"
+}
+
+// asks says that the shadow can be asked once more about requests of e.
+func (m *mirror) asks(e *endpoint) bool {
+	method, _, _ := strings.Cut(e.Name, " ")
+	return m.asker != nil && safe(method) && (m.way.mirror.Compare.Requery == nil || *m.way.mirror.Compare.Requery)
+}
+
+// endpoint returns what is known of the endpoint that a request belongs to.
+func (m *mirror) endpoint(x *traffic.Exchange) *endpoint {
+	name := m.templates.Endpoint(x.Method, x.Path, x.Primary.Status)
+	for from, to := range m.templates.Renamed() {
+		m.merge(from, to)
+	}
+	e := m.endpoints[name]
+	if e == nil {
+		e = newEndpoint(name, m.params)
+		m.endpoints[name] = e
+	}
+	return e
+}
+
+// merge gives what was learned of one endpoint to another, which the learned
+// templates made of it.
+func (m *mirror) merge(from, to string) {
+	old := m.endpoints[from]
+	if old == nil || from == to {
+		return
+	}
+	delete(m.endpoints, from)
+	e := m.endpoints[to]
+	if e == nil {
+		e = newEndpoint(to, m.params)
+		m.endpoints[to] = e
+	}
+	e.absorb(old)
+	m.clusters.rename(from, to)
+	m.release(e)
+}
+
+// look compares one copy's answer with the primary's. raw is the request as it
+// came, nil if it must not be sent again.
+func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Message) {
+	m.primary = x.Primary.Backend
+	e := m.endpoint(x)
+	control := raw != nil && m.asker != nil && m.draw(e)
+	r := m.comparer.Compare(x, &x.Primary, c, compare.Options{Endpoint: e.Name, Demoted: e.demotes})
+	if r.Class == compare.Infra {
+		e.count(r.Class)
+		return
+	}
+	e.Pairs++
+	h := &held{endpoint: e, class: r.Class, pair: pairOf(x, c)}
+	if !h.pair.PrimaryFailed && r.Class != compare.ShadowError {
+		h.findings = e.sift(r.Differences, &m.renamings, x.Start)
+		m.meetTwin(e, x, c, h.findings)
+		m.consider(e, h.findings)
+	}
+	h.findings = h.findings[:min(len(h.findings), mostFindings)]
+	if len(h.findings) > 0 || r.Class == compare.ShadowError || e.curious() {
+		h.sight = m.clusters.see(e, x, c, h.findings)
+	}
+	if raw != nil && (control || m.wants(e, h.findings)) {
+		m.ask(h, x, c, raw, control)
+	}
+	m.hold(h)
+}
+
+// pairOf is what the statistics need.
+func pairOf(x *traffic.Exchange, c *traffic.Outcome) judge.Pair {
+	return judge.Pair{
+		PrimaryFailed: failed(&x.Primary), ShadowFailed: failed(c),
+		Primary: firstByte(&x.Primary), Shadow: firstByte(c), Time: x.Start,
+	}
+}
+
+// firstByte is how long the backend took to begin its answer, 0 if it did not.
+func firstByte(o *traffic.Outcome) time.Duration {
+	if o.First == 0 {
+		return 0
+	}
+	return max(o.First-o.Start, 0)
+}
+
+// failed says that a backend did not do its work: an answer it gave for reasons of
+// its own is none.
+func failed(o *traffic.Outcome) bool {
+	if o.Status == 0 || o.Status >= 500 || o.Answer != nil && !o.Answer.Whole {
+		return true
+	}
+	switch o.GRPC.Status {
+	case traffic.GRPCUnknown, traffic.GRPCDeadlineExceeded, traffic.GRPCInternal, traffic.GRPCUnavailable, "DATA_LOSS":
+		return true
+	}
+	return false
+}
+
+// draw says whether a request is to be a control, whatever comes of it.
+func (m *mirror) draw(e *endpoint) bool {
+	share := 1.0
+	if m.way.mirror.Compare.Repeat != nil {
+		share = *m.way.mirror.Compare.Repeat
+	}
+	if share > 0 && e.Repeats < eagerRepeats {
+		share = max(share, eagerShare)
+	}
+	return m.random.Float64()*100 < share
+}
+
+// How the noise of an endpoint is measured while nothing is known of it.
+const (
+	eagerRepeats = 20 // controls, until only the configured share is drawn
+	eagerShare   = 10 // percent
+)
+
+// wants says that an answer of the shadow's would tell something about findings:
+// whether they are noise, or gone in a moment.
+func (m *mirror) wants(e *endpoint, findings []finding) bool {
+	if !m.asks(e) {
+		return false
+	}
+	const enough, well, seldom = 12, 32, 16
+	for i := range findings {
+		p := e.undecided(&findings[i])
+		if p != nil {
+			if p.Asked+int64(p.asking) < enough {
+				return true
+			}
+			continue
+		}
+		p = e.index[spotOf(&findings[i].Difference)]
+		if p == nil || p.Asked < well || 20*p.Disagreed > p.Asked || m.random.IntN(seldom) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// consider decides about the places of findings, if there is enough evidence.
+func (m *mirror) consider(e *endpoint, findings []finding) {
+	decided := false
+	for i := range findings {
+		if p := e.undecided(&findings[i]); p != nil && m.conclude(e, p, false) {
+			decided = true
+		}
+	}
+	if decided {
+		m.release(e)
+	}
+}
+
+// conclude decides about a place and returns whether anything has changed. At last
+// there is no more time to learn.
+func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
+	before := p.Standing
+	switch before {
+	case learning:
+		if last {
+			p.Standing, p.Why = p.last(e)
+		} else {
+			p.Standing, p.Why = p.decide(e, m.asks(e))
+		}
+	case real:
+		const many = 16
+		if p.Asked >= many && 2*p.Disagreed >= p.Asked && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
+			p.Standing, p.Why = noise, "shadow repeats"
+		}
+	case noise:
+		if p.Why == "shadow repeats" && p.Values.Class != classTime && p.steadyAtPrimary(e) {
+			p.Standing, p.Why = unsteady, "the shadow's answers to the same request differ here, the primary's do not"
+		}
+	}
+	if p.Standing == before {
+		return false
+	}
+	e.demote(p)
+	return true
+}
+
+// conclusion decides about all that is still open, with what is known.
+func (m *mirror) conclusion() {
+	for _, name := range slices.Sorted(maps.Keys(m.endpoints)) {
+		e := m.endpoints[name]
+		for len(e.held) > 0 {
+			m.force(e)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package analyze
+
+import (
+	"github.com/understudy-proxy/understudy/internal/compare"
+)
+
+// standing is what has been decided about a place.
+type standing string
+
+// The standings. A place begins as learning: pairs that differ there are held.
+const (
+	learning standing = ""
+	noise    standing = "noise"    // its value differs by itself: only its shape is compared
+	renamed  standing = "renamed"  // its ids are others in the shadow, one for one
+	real     standing = "real"     // what differs here counts
+	unsteady standing = "unsteady" // it differs by itself in the shadow and not at the primary, which is a finding
+)
+
+// shape is the kind of a difference at a place that is noise, of values that do
+// not even have the same shape. It is learned apart from the value.
+const shape compare.Kind = "shape"
+
+// spot names a place within an endpoint.
+type spot struct {
+	path string
+	kind compare.Kind
+}
+
+// spotOf names the place of a difference.
+func spotOf(d *compare.Difference) spot { return spot{d.Path, d.Kind} }
+
+// place is one way in which answers of an endpoint were seen to differ, and the
+// evidence of whether they do so by themselves.
+type place struct {
+	Path     string       `json:"path"`
+	Kind     compare.Kind `json:"kind"`
+	Standing standing     `json:"standing,omitempty"`
+	Why      string       `json:"why,omitempty"`
+	First    int64        `json:"first"` // pairs of the endpoint before it was first seen
+	Seen     int64        `json:"seen"`  // pairs that differed here
+
+	// Of the pairs that differed here, those whose request the shadow was sent
+	// once more, and those in which its two answers differed here too.
+	Asked     int64 `json:"asked,omitempty"`
+	Disagreed int64 `json:"disagreed,omitempty"`
+	// Requests chosen by chance and sent to the shadow twice, whose answers
+	// differed here.
+	Repeats int64 `json:"repeats,omitempty"`
+	// Identical requests whose answers by the primary differed here.
+	Live   int64  `json:"live,omitempty"`
+	Drifts int64  `json:"drifts,omitempty"` // pairs that agreed here when the shadow was asked once more
+	Values values `json:"values"`
+
+	asking int // questions about it that are on their way
+}
+
+// structural says that the place is about what there is, not about values: it is
+// never learned to be noise.
+func (p *place) structural() bool {
+	return p.Kind != compare.Changed && p.Kind != compare.Order && p.Kind != shape
+}
+
+// How much evidence a decision takes. With eight questions a value that is one of
+// two by the toss of a coin looks steady once in 256 times.
+const (
+	enoughAgreed    = 8    // answers, all the same: steady in the shadow
+	fewAgreed       = 4    // the same, where so small a share differs that it looks like a fault
+	enoughDisagreed = 3    // answers, all of them different: not steady
+	enoughAsked     = 6    // answers, of which a quarter are different: not steady
+	enoughStructure = 2    // answers that say that structure is no accident of the moment
+	enoughSeen      = 16   // pairs, where nobody can be asked
+	patience        = 64   // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
+	noisyShare      = 0.3  // of the pairs: what is noise is seldom rarer than that
+	unsteadyShare   = 0.25 // of two answers to the same request
+	clearlySteady   = 8.0  // differences expected of the primary, when none is seen
+	enoughLive      = 3    // differences between answers of the primary
+)
+
+// share is the part of the endpoint's pairs that differ here, since they were
+// first seen to.
+func (p *place) share(e *endpoint) float64 {
+	return float64(p.Seen) / float64(max(e.Pairs-p.First, p.Seen, 1))
+}
+
+// steadyAtPrimary says that the primary would have been seen to differ here if it
+// did so as often as the shadow does by itself.
+func (p *place) steadyAtPrimary(e *endpoint) bool {
+	if p.Live > 0 || e.Repeats == 0 {
+		return false
+	}
+	return float64(e.Live)*float64(p.Repeats)/float64(e.Repeats) >= clearlySteady
+}
+
+// decide looks at the evidence and returns the standing that follows from it, with
+// the reason. ask says that the shadow can be asked about the place.
+func (p *place) decide(e *endpoint, ask bool) (standing, string) {
+	if p.structural() {
+		return p.decideStructure(ask)
+	}
+	if s, why := p.decideByValues(e); s != learning {
+		return s, why
+	}
+	share := p.share(e)
+	agreed := p.Asked - p.Disagreed
+	moody := p.Asked >= enoughDisagreed && agreed == 0 || p.Asked >= enoughAsked && float64(p.Disagreed) >= unsteadyShare*float64(p.Asked)
+	switch {
+	case moody && p.Values.volatile() && p.Values.fresh(1):
+		return noise, "class " + p.Values.Class
+	case moody && share >= noisyShare:
+		if p.Values.Class != classTime && p.steadyAtPrimary(e) {
+			return unsteady, "the shadow's answers to the same request differ here, the primary's do not"
+		}
+		return noise, "shadow repeats"
+	case moody && p.Live >= 2:
+		return noise, "primary repeats"
+	case p.Live >= enoughLive && 2*float64(p.Live) >= share*float64(e.Live) && (p.Disagreed > 0 || p.Asked < fewAgreed):
+		return noise, "primary repeats"
+	case p.Asked >= enoughAgreed, p.Asked >= fewAgreed && share < noisyShare:
+		return real, ""
+	}
+	if !ask && p.Asked+int64(p.asking) == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience {
+		return p.guess(e)
+	}
+	return learning, ""
+}
+
+// decideStructure waits only for a word about whether it is an accident of the
+// moment.
+func (p *place) decideStructure(ask bool) (standing, string) {
+	if p.Asked >= enoughStructure || !ask && p.asking == 0 || p.Seen >= patience {
+		return real, ""
+	}
+	return learning, ""
+}
+
+// decideByValues decides what the values say alone, whoever was asked.
+func (p *place) decideByValues(e *endpoint) (standing, string) {
+	v := &p.Values
+	switch {
+	case v.Seen >= 3 && v.Now == v.Seen:
+		return noise, "class now"
+	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
+		return noise, "class " + classPlace
+	case v.consistent() && p.share(e) >= 0.5:
+		return renamed, "renamed consistently"
+	}
+	return learning, ""
+}
+
+// guess decides without anybody having been asked, by what the values look like.
+func (p *place) guess(e *endpoint) (standing, string) {
+	v := &p.Values
+	switch {
+	case p.share(e) < noisyShare && !v.volatile():
+		return real, ""
+	case v.volatile() && v.fresh(16):
+		return noise, "class " + v.Class
+	case v.rising():
+		return noise, "class counter"
+	case v.independent():
+		return noise, "values without relation"
+	case p.Kind == shape && p.Seen >= enoughSeen && v.shapeless():
+		return noise, "shapes vary"
+	}
+	return real, ""
+}
+
+// last decides when there is no more time to learn.
+func (p *place) last(e *endpoint) (standing, string) {
+	if s, why := p.decide(e, false); s != learning {
+		return s, why
+	}
+	if p.Asked > 0 && float64(p.Disagreed) >= unsteadyShare*float64(p.Asked) && !p.structural() {
+		return noise, "shadow repeats"
+	}
+	return p.guess(e)
+}

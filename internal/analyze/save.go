@@ -1,0 +1,3 @@
+package analyze
+
+func (p *Pipeline) save() {}

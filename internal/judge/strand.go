@@ -1,0 +1,118 @@
+package judge
+
+import "time"
+
+// count is what a sign test needs of some pairs.
+type count struct {
+	Pairs  int64 `json:"pairs"`
+	Worse  int64 `json:"worse"`  // in which only the shadow was
+	Better int64 `json:"better"` // in which only the primary was
+}
+
+func (c *count) add(worse, better bool) {
+	c.Pairs++
+	if worse && !better {
+		c.Worse++
+	}
+	if better && !worse {
+		c.Better++
+	}
+}
+
+func (c *count) plus(other count) {
+	c.Pairs += other.Pairs
+	c.Worse += other.Worse
+	c.Better += other.Better
+}
+
+// net is what an incident adds to a count.
+func (c count) net() int64 { return c.Worse - c.Better }
+
+// excess is the estimate of the excess; 0 of no pairs.
+func (c count) excess() float64 {
+	if c.Pairs == 0 {
+		return 0
+	}
+	return float64(c.net()) / float64(c.Pairs)
+}
+
+// strand counts one metric: in all, in the block of time that is going on, and
+// in the two blocks that were worst for the shadow.
+type strand struct {
+	Total count    `json:"total"`
+	Block count    `json:"block"`
+	Worst [2]count `json:"worst"` // the worse one first
+}
+
+func (s *strand) add(worse, better bool) {
+	s.Total.add(worse, better)
+	s.Block.add(worse, better)
+}
+
+// end ends the block.
+func (s *strand) end() {
+	s.keep(s.Block)
+	s.Block = count{}
+}
+
+// keep remembers a block if it is one of the two worst.
+func (s *strand) keep(block count) {
+	switch {
+	case block.net() > s.Worst[0].net():
+		s.Worst[0], s.Worst[1] = block, s.Worst[0]
+	case block.net() > s.Worst[1].net():
+		s.Worst[1] = block
+	}
+}
+
+// merge adds another strand, whose block ends with that.
+func (s *strand) merge(other strand) {
+	s.Total.plus(other.Total)
+	for _, block := range append(other.Worst[:], other.Block) {
+		s.keep(block)
+	}
+}
+
+// lasting is the count without the two blocks that were worst. Pairs that have a
+// cause in common, a pause, a deployment, an outage next door, come close to each
+// other: what speaks against the shadow only as long as they are in is an incident,
+// and not how it behaves.
+func (s strand) lasting() count {
+	s.end()
+	rest := s.Total
+	for _, block := range s.Worst {
+		rest.Pairs -= block.Pairs
+		rest.Worse -= block.Worse
+		rest.Better -= block.Better
+	}
+	return rest
+}
+
+// blocks says when a block of time ends. It lasts an eighth of the time that was
+// watched so far, at most ten minutes, and holds at least ten pairs. So at the
+// start, and at any rate, ten pairs are a block, and a shadow that always fails is
+// found out within forty; later it takes more than an incident.
+type blocks struct {
+	First time.Time `json:"first"` // when the first pair began
+	Begin time.Time `json:"begin"` // when the block began
+	Pairs int64     `json:"pairs"` // in the block
+}
+
+const (
+	blockShare = 8 // of the time watched
+	blockLimit = 10 * time.Minute
+	blockPairs = 10
+)
+
+// over counts a pair, and says whether the block ends with it.
+func (b *blocks) over(at time.Time) bool {
+	if b.First.IsZero() {
+		b.First, b.Begin = at, at
+	}
+	b.Pairs++
+	if b.Pairs < blockPairs || at.Sub(b.Begin) < min(at.Sub(b.First)/blockShare, blockLimit) {
+		return false
+	}
+	b.Begin, b.Pairs = at, 0
+	return true
+}

@@ -1,0 +1,216 @@
+package mirror
+
+import (
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/understudy-proxy/understudy/internal/spool"
+	"github.com/understudy-proxy/understudy/internal/telemetry"
+	"github.com/understudy-proxy/understudy/internal/traffic"
+)
+
+// Tap captures exchanges on one loop: it keeps their messages, within bounds, for
+// whoever compares or records. Nothing waits for it, and what does not fit is
+// lost and counted. It belongs to its loop.
+type Tap struct {
+	Sink   traffic.Sink  // gets what was captured; nil = nothing is
+	Memory *spool.Budget // of the captures of all loops
+	Body   int64         // bytes kept of each body
+	Books  telemetry.Capture
+}
+
+// Capture is one message that is being captured. All methods do nothing on nil,
+// and once the exchange's capture is lost.
+type Capture struct {
+	join *Join
+	kept traffic.Message
+	want int64          // length of the body, if it was announced
+	most int            // bytes of the body that are kept
+	hash *xxhash.Digest // of the whole body, once it is longer than what is kept
+}
+
+// Want says what an exchange is captured for.
+type Want struct {
+	Record bool   // everything, to be recorded
+	Draw   uint64 // of the request: mirrors that compare a larger share than this compare the answers to it
+}
+
+// compares says whether p compares the answers to a request of that draw.
+func (p *Policy) compares(draw uint64) bool {
+	return p.compared == 1<<64-1 || draw < p.compared
+}
+
+// Compares says whether one of the policies that have selected a request compares
+// the answers to it, by its draw. decisions are those of the policies, in order.
+func Compares(policies []*Policy, decisions []Decision, draw uint64) bool {
+	for i, p := range policies {
+		if decisions[i].Skip == "" && p.compares(draw) {
+			return true
+		}
+	}
+	return false
+}
+
+// Tap has j's exchange captured, and returns what takes its request; nil if there
+// is no room. It is called before the copies are offered, and makes room for so
+// many.
+func (j *Join) Tap(t *Tap, want Want, copies int) *Capture {
+	t.Books.Drawn++
+	if j.arena = spool.NewArena(t.Memory); j.arena == nil {
+		t.Books.Lose(traffic.LostMemory)
+		return nil
+	}
+	t.Books.InFlight++
+	j.tap, j.want = t, want
+	j.X.Record = want.Record
+	j.X.Copies = slices.Grow(j.X.Copies, copies)
+	return j.Capture()
+}
+
+// Captured says whether j's exchange is being captured.
+func (j *Join) Captured() bool { return j != nil && j.arena != nil }
+
+// Capture returns what takes one more message.
+func (j *Join) Capture() *Capture {
+	if !j.Captured() {
+		return nil
+	}
+	var c *Capture
+	if n := len(j.captures); n < cap(j.captures) {
+		j.captures = j.captures[:n+1]
+		c = &j.captures[n]
+	} else {
+		c = &Capture{}
+	}
+	c.join, c.most = j, int(j.tap.Body)
+	return c
+}
+
+// captureOf returns what takes the answer to a copy of p, if somebody wants it.
+func (j *Join) captureOf(p *Policy) (c *Capture, compare bool) {
+	if !j.Captured() {
+		return nil, false
+	}
+	compare = p.compares(j.want.Draw)
+	if compare || j.want.Record {
+		c = j.Capture()
+	}
+	return c, compare
+}
+
+// Head takes the start line and field lines; length is that of the body, if it is
+// known.
+func (c *Capture) Head(raw []byte, length int64) {
+	if c == nil || !c.join.Captured() {
+		return
+	}
+	c.want = length
+	c.keep(&c.kept.Head, raw, len(raw))
+}
+
+// Body takes the next bytes of the body.
+func (c *Capture) Body(p []byte) {
+	if c == nil || !c.join.Captured() {
+		return
+	}
+	c.kept.Length += int64(len(p))
+	n := min(len(p), max(c.most-len(c.kept.Body), 0))
+	if n > 0 && !c.keep(&c.kept.Body, p[:n], int(min(c.want, int64(c.most)))) {
+		return
+	}
+	if n == len(p) {
+		return
+	}
+	if c.hash == nil {
+		c.hash = xxhash.New()
+		c.hash.Write(c.kept.Body)
+	}
+	c.hash.Write(p[n:])
+}
+
+// End says that the message is whole.
+func (c *Capture) End(trailer []byte) {
+	if c == nil || !c.join.Captured() {
+		return
+	}
+	c.kept.Whole = true
+	if len(trailer) > 0 {
+		c.keep(&c.kept.Trailer, trailer, len(trailer))
+	}
+}
+
+// keep adds p to what was kept in *to, and says whether there was room.
+func (c *Capture) keep(to *[]byte, p []byte, want int) (ok bool) {
+	j := c.join
+	if *to, ok = j.arena.Append(*to, p, want); !ok {
+		j.tap.Books.Lose(traffic.LostMemory)
+		j.untap()
+	}
+	return ok
+}
+
+// Message returns what was kept; nil if nothing came.
+func (c *Capture) Message() *traffic.Message {
+	if c == nil || !c.join.Captured() || c.kept.Head == nil {
+		return nil
+	}
+	if c.hash != nil {
+		c.kept.Hash = c.hash.Sum64()
+	}
+	return &c.kept
+}
+
+// untap gives up what was captured. The exchange goes on without.
+func (j *Join) untap() {
+	x := j.X
+	x.Memory, j.arena = j.arena, nil
+	x.Release()
+	x.Record = false
+	for i := range x.Copies {
+		x.Copies[i].Compare = false
+	}
+	j.tap.Books.InFlight--
+}
+
+// handOver gives the captured exchange to the tap's sink.
+func (j *Join) handOver() {
+	x, b := j.X, &j.tap.Books
+	x.Memory, j.arena = j.arena, nil
+	b.InFlight--
+	if j.tap.Sink.Offer(x) {
+		b.Taken++
+		return
+	}
+	b.Lose(traffic.LostQueue)
+	x.Release()
+}
+
+// uncaptured returns x without its messages, for others than the owner of those.
+func uncaptured(x *traffic.Exchange) *traffic.Exchange {
+	y := *x
+	y.Request, y.Memory, y.Record, y.Primary.Answer = nil, nil, false, nil
+	y.Copies = slices.Clone(x.Copies)
+	for i := range y.Copies {
+		y.Copies[i].Answer, y.Copies[i].Compare = nil, false
+	}
+	return &y
+}
+
+// joined is a join with its exchange and room for what most have, in one piece.
+type joined struct {
+	Join
+	exchange traffic.Exchange
+	copies   [1]traffic.Outcome
+	captures [3]Capture
+}
+
+// NewJoin begins an exchange, which began at that time of the loop's clock, with
+// one holder. sinks get it without what is captured.
+func NewJoin(begin time.Duration, sinks []traffic.Sink) *Join {
+	j := &joined{}
+	j.X, j.Begin, j.Sinks, j.holders = &j.exchange, begin, sinks, 1
+	j.X.Copies, j.Join.captures = j.copies[:0], j.captures[:0]
+	return &j.Join
+}
