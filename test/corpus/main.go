@@ -81,6 +81,9 @@ func explain(w io.Writer, o *outcome) {
 		for _, reason := range m.Reasons {
 			fmt.Fprintln(w, "    ", reason)
 		}
+		for _, e := range m.Endpoints {
+			fmt.Fprintf(w, "     endpoint %s: %d pairs, %v\n", e.Endpoint, e.Pairs, e.Classes)
+		}
 		for _, c := range m.Clusters {
 			fmt.Fprintf(w, "     cluster %s %s: %s, %d times, %v\n", c.Endpoint, c.Class, c.Title, c.Count, c.Predictors)
 		}

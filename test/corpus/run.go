@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,7 +67,7 @@ func watch(ctx context.Context, s *stage, limit int) (*outcome, error) {
 
 // read takes from a report what is said of the shadow.
 func (o *outcome) read(r *analyze.Report) {
-	o.report, o.findings, o.predicted = r, nil, ""
+	o.report, o.findings, o.predicted, o.pairs = r, nil, "", 0
 	for _, m := range r.Mirrors {
 		if m.Mirror != "shadow" {
 			continue
@@ -75,8 +76,8 @@ func (o *outcome) read(r *analyze.Report) {
 			o.verdict = judge.Fail
 		}
 		for _, e := range m.Endpoints {
-			if o.fault != nil && e.Endpoint == o.fault.endpoint {
-				o.pairs = e.Pairs
+			if o.fault != nil && sameEndpoint(e.Endpoint, o.fault.endpoint) {
+				o.pairs += e.Pairs
 			}
 			for _, c := range e.Checks {
 				if c.Verdict == judge.Fail {
@@ -85,11 +86,19 @@ func (o *outcome) read(r *analyze.Report) {
 			}
 		}
 		for _, c := range m.Clusters {
-			if o.fault != nil && c.Endpoint == o.fault.endpoint && o.predicted == "" && len(c.Predictors) > 0 {
+			if o.fault != nil && sameEndpoint(c.Endpoint, o.fault.endpoint) && o.predicted == "" && len(c.Predictors) > 0 {
 				o.predicted = c.Predictors[0].Attribute + "=" + c.Predictors[0].Value
 			}
 		}
 	}
+}
+
+// placeholder is what a template calls a segment that differs.
+var placeholder = regexp.MustCompile(`\{[^/]*\}`)
+
+// sameEndpoint compares templates, however they call what differs.
+func sameEndpoint(a, b string) bool {
+	return placeholder.ReplaceAllString(a, "{}") == placeholder.ReplaceAllString(b, "{}")
 }
 
 // found says that the verdict names the fault.
@@ -99,7 +108,7 @@ func (o *outcome) found() bool {
 
 // right says that the finding is of the fault.
 func (o *outcome) right(f finding) bool {
-	return o.fault != nil && f.endpoint == o.fault.endpoint && slices.Contains(o.fault.metrics, f.metric)
+	return o.fault != nil && sameEndpoint(f.endpoint, o.fault.endpoint) && slices.Contains(o.fault.metrics, f.metric)
 }
 
 // caused says that the first predictor names the cause.
