@@ -17,7 +17,7 @@ func (t *Tally) Checks(p Params) []Check {
 // alone is the verdict of a check that is the only one.
 func alone(c Check, p Params) Verdict {
 	switch {
-	case cleared(c, p):
+	case cleared(c):
 		return Pass
 	case against(c, p):
 		return Fail
@@ -28,12 +28,9 @@ func alone(c Check, p Params) Verdict {
 }
 
 // cleared says whether a check rules out an effect as large as its limit. Of
-// latencies that is what the signs say, turned round.
-func cleared(c Check, p Params) bool {
-	if c.Metric == Latency {
-		return evidence(c.Better, c.Worse, 0.5, flat) >= logInverse(p.Alpha)
-	}
-	return c.Pairs > 0 && c.High < c.Limit
+// latencies [Tally.latency] has said so.
+func cleared(c Check) bool {
+	return c.Verdict == Pass || c.Metric != Latency && c.Pairs > 0 && c.High < c.Limit
 }
 
 // against says whether a check by itself speaks against the shadow: the evidence
@@ -52,6 +49,7 @@ func (t *Tally) errors(p Params) Check {
 
 func (t *Tally) tail(p Params) Check {
 	c := discordant(t.Tail, p)
+	c.Lasting = log10(t.Tail.steady())
 	c.Metric, c.Limit = Tail, p.Tail
 	return c
 }
@@ -69,27 +67,27 @@ func discordant(s strand, p Params) Check {
 	return c
 }
 
-// doubt is the probability with which the floor may lie above its upper limit. It
+// doubt is the probability with which the noise may lie above its upper limit. It
 // adds to alpha, so it is small beside it.
 const doubt = 0.02 // of alpha
 
 // mismatch asks whether more answers differ than would by themselves. How many
-// would, the floor, is known in one of three ways:
+// would, the noise, is known in one of three ways:
 //
 //   - from a control of the same request: then it is a question of discordant
-//     pairs, as for errors, and nothing has to be known of the floor;
+//     pairs, as for errors, and nothing has to be known of the noise;
 //   - from repeats, as the upper limit of the share of them that differed;
-//   - not at all: then it is the one that was calibrated, or Params.Floor. Repeats
+//   - not at all: then it is what was calibrated, or Params.Noise. Repeats
 //     replace it as soon as one differs, or there are enough to put it lower.
 //
 // The e-value is that of the first way, that of the other two against "at most the
-// floor and the limit", or the mean of both, which is one as well.
+// noise and the limit", or the mean of both, which is one as well.
 func (t *Tally) mismatch(p Params) Check {
-	lowest, floor := p.floor()
+	lowest, noise := p.noise()
 	if t.Repeats > 0 {
 		_, high := Interval(t.RepeatMismatches, t.Repeats, doubt*p.Alpha)
-		if t.RepeatMismatches > 0 || high < floor {
-			floor = high
+		if t.RepeatMismatches > 0 || high < noise {
+			noise = high
 		}
 		if low, _ := Interval(t.RepeatMismatches, t.Repeats, 0.1*p.Alpha); low > lowest {
 			lowest = low
@@ -97,7 +95,7 @@ func (t *Tally) mismatch(p Params) Check {
 	}
 	total, rest := t.Mismatch.Total, t.Mismatch.lasting()
 	c := Check{Metric: Mismatch, Limit: p.Excess, Pairs: total.Pairs, Worse: total.Worse}
-	above, lasting := beyond(total, floor+p.Excess), beyond(rest, floor+p.Excess)
+	above, lasting := beyond(total, noise+p.Excess), beyond(rest, noise+p.Excess)
 	if t.Control.Total.Pairs > 0 {
 		controlled := t.Control.lasting()
 		above = logMean(above, evidence(t.Control.Total.Worse, t.Control.Total.Better, 0.5, flat))
@@ -107,19 +105,20 @@ func (t *Tally) mismatch(p Params) Check {
 	if 2*t.Control.Total.Pairs >= total.Pairs && total.Pairs > 0 {
 		c.Pairs, c.Worse, c.Better = t.Control.Total.Pairs, t.Control.Total.Worse, t.Control.Total.Better
 		c.Effect = t.Control.Total.excess()
-		c.Low, c.High = excess(t.Control.Total, p.Alpha)
+		c.Low, _ = excess(t.Control.Total, p.Alpha)
+		_, c.High = excess(count{c.Pairs + t.Waiting, c.Worse + t.Waiting, c.Better}, p.Alpha)
 		return c
 	}
 	low, _ := Interval(total.Worse, total.Pairs, p.Alpha)
-	_, high := Interval(total.Worse, total.Pairs, 0.9*p.Alpha)
+	_, high := Interval(total.Worse+t.Waiting, total.Pairs+t.Waiting, 0.9*p.Alpha)
 	c.Effect = total.excess() - share(t.RepeatMismatches, t.Repeats)
-	c.Low, c.High = low-floor, high-lowest
+	c.Low, c.High = low-noise, high-lowest
 	return c
 }
 
 // beyond is the evidence that mismatches are more than a share.
-func beyond(c count, floor float64) float64 {
-	return evidence(c.Worse, c.Pairs-c.Worse, floor, jeffreys)
+func beyond(c count, share float64) float64 {
+	return evidence(c.Worse, c.Pairs-c.Worse, share, jeffreys)
 }
 
 // mostRatio is written where no limit of a ratio is known: JSON has no infinity.
@@ -129,16 +128,28 @@ const mostRatio = 1000
 // Effect and its limits are ratios for people. What decides are signs: whether an
 // answer took longer than the limit, which has its slack.
 func (t *Tally) latency(p Params) Check {
-	total, rest := t.Latency.Total, t.Latency.lasting()
+	total := t.Latency.Total
 	c := Check{
 		Metric: Latency, Limit: 1 + t.Slower,
 		Pairs: total.Pairs, Worse: total.Worse, Better: total.Better,
 		Evidence: log10(evidence(total.Worse, total.Better, 0.5, flat)),
-		Lasting:  log10(evidence(rest.Worse, rest.Better, 0.5, flat)),
+		Lasting:  log10(t.Latency.steady()),
 		Effect:   t.Ratio.Quantile(0.5),
 	}
 	c.Low, c.High = t.Ratio.medianBetween(p.Alpha, mostRatio)
+	spread := t.Latency.spread()
+	if evidence(float64(total.Better)/spread, float64(total.Worse)/spread, 0.5, flat) >= logInverse(p.Alpha) {
+		c.Verdict = Pass // the signs, turned round
+	}
 	return c
+}
+
+// steady is the evidence of signs that come in runs, as those of latencies do:
+// without the two worst blocks, and as if there were as many pairs as their
+// spread leaves.
+func (s strand) steady() float64 {
+	rest, spread := s.lasting(), s.spread()
+	return evidence(float64(rest.Worse)/spread, float64(rest.Better)/spread, 0.5, flat)
 }
 
 // share is count of n, 0 of none.

@@ -29,7 +29,7 @@ var (
 // discordant pairs for those who cannot wait:
 //
 //	E = 2 · 2^(hits+misses) · B(hits+1, misses+1) · I_1/2(misses+1, hits+1)
-func evidence(hits, misses int64, p float64, prior prior) float64 {
+func evidence[N int64 | float64](hits, misses N, p float64, prior prior) float64 {
 	if p >= 1 {
 		return 0
 	}

@@ -2,8 +2,8 @@ package judge
 
 import "math"
 
-// halvings are enough to find a limit to a relative 1e-6 of the range it lies in.
-const halvings = 40
+// halvings are enough to find a limit to 1e-8 of the range it lies in, or of its odds.
+const halvings = 32
 
 // Interval returns limits of a share of which count of n were seen: those shares
 // that [evidence] speaks against on neither side. Each of the two limits is ever

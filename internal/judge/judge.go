@@ -22,7 +22,7 @@ const (
 	Mismatch Metric = "mismatch" // answers differ, beyond noise
 	Errors   Metric = "errors"   // 5xx, no answer in time, or gRPC's like
 	Latency  Metric = "latency"  // to the first byte, typically
-	Tail     Metric = "tail"     // above the primary's 95th percentile
+	Tail     Metric = "tail"     // well above the primary's 95th percentile
 )
 
 // Check is one question asked of one endpoint, and how far its answer has come.
@@ -34,7 +34,7 @@ type Check struct {
 	Worse    int64   `json:"worse"`    // pairs in which only the shadow was
 	Better   int64   `json:"better"`   // pairs in which only the primary was
 	Evidence float64 `json:"evidence"` // log10 of the e-value against "no worse": 1.3 is one in 20
-	Lasting  float64 `json:"lasting"`  // the same without the two blocks of time that were worst for the shadow
+	Lasting  float64 `json:"lasting"`  // the same without the two worst blocks of time, and of latencies with what blocks vary taken into account
 	Effect   float64 `json:"effect"`   // estimate: share of pairs, or for latencies the ratio shadow/primary
 	Low      float64 `json:"low"`      // anytime-valid interval of Effect
 	High     float64 `json:"high"`

@@ -13,12 +13,12 @@ type Params struct {
 	Excess  float64 // share of differing answers beyond noise that PASS rules out
 	Errors  float64 // share of errors beyond the primary's that PASS rules out
 	Latency float64 // share by which the shadow may be slower
-	Tail    float64 // share of answers beyond the primary's that may be in the tail
+	Tail    float64 // share of slow answers beyond the primary's that PASS rules out
 	Pairs   int64   // fewer are NOT_ENOUGH_TRAFFIC
 
-	// Floor is the share of answers that are thought to differ by themselves
+	// Noise is the share of answers that are thought to differ by themselves
 	// where nothing has measured it: no baseline, no repeats, no calibration.
-	Floor float64
+	Noise float64
 
 	// Slack is time by which the shadow may be slower whatever the primary takes:
 	// 5 % of a millisecond is what the way there takes.
@@ -29,8 +29,8 @@ type Params struct {
 
 // What no user is asked for.
 const (
-	defaultTail  = 0.005 // one answer in ten more than the twentieth that is the tail
-	defaultFloor = 0.002
+	defaultTail  = 0.005 // one answer in two hundred that would not have been slow
+	defaultNoise = 0.002
 	defaultSlack = 200 * time.Microsecond
 )
 
@@ -44,7 +44,7 @@ func ParamsOf(c config.Judge) Params {
 		Latency: percent(c.Latency, 5),
 		Tail:    defaultTail,
 		Pairs:   int64(c.Pairs),
-		Floor:   defaultFloor,
+		Noise:   defaultNoise,
 		Slack:   defaultSlack,
 	}
 	if p.Alpha == 0 {
@@ -63,11 +63,11 @@ func percent(of *float64, otherwise float64) float64 {
 	return *of / 100
 }
 
-// floor returns the limits between which the share of answers that differ by
+// noise returns the limits between which the share of answers that differ by
 // themselves is thought to lie, before repeats and controls are asked.
-func (p Params) floor() (low, high float64) {
+func (p Params) noise() (low, high float64) {
 	if p.Offsets.Measured() {
 		return p.Offsets.MismatchLow, p.Offsets.Mismatch
 	}
-	return 0, p.Floor
+	return 0, p.Noise
 }

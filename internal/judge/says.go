@@ -16,19 +16,13 @@ func says(c Check, p Params) string {
 	if c.Pairs == 0 {
 		return where + ": " + c.Metric.noun() + " cannot be told, there is no pair."
 	}
-	sentence := fmt.Sprintf("%s: %s of %s", where, effect(c), plural(c.Pairs, "pair"))
-	if c.Metric == Latency {
-		sentence = fmt.Sprintf("%s: %s, by %s", where, effect(c), plural(c.Pairs, "pair"))
-	}
-	switch c.Verdict {
-	case Pass:
-		return fmt.Sprintf("%s, within the limit of %s.", sentence, limit(c, p))
-	case Fail:
-		return fmt.Sprintf("%s, beyond the limit of %s.", sentence, limit(c, p))
-	case NotEnoughTraffic:
-		return fmt.Sprintf("%s, too few to tell.", sentence)
-	}
-	return fmt.Sprintf("%s, neither within the limit of %s nor beyond it for sure.", sentence, limit(c, p))
+	state := map[Verdict]string{
+		Pass:             "within the limit of ",
+		Fail:             "beyond the limit of ",
+		Running:          "not decided at a limit of ",
+		NotEnoughTraffic: "too few to decide at a limit of ",
+	}[c.Verdict]
+	return fmt.Sprintf("%s: %s in %s, %s%s.", where, effect(c), plural(c.Pairs, "pair"), state, limit(c, p))
 }
 
 func (m Metric) noun() string {
@@ -43,16 +37,24 @@ func (m Metric) noun() string {
 	return "the tail of the latency"
 }
 
+// effect says how large an effect is, and how large it may be; and how small, if
+// it is there at all.
 func effect(c Check) string {
 	if c.Metric == Latency {
 		return fmt.Sprintf("typically %s the primary's time (%s to %s)", ratio(c.Effect), ratio(c.Low), ratio(c.High))
 	}
 	what := map[Metric]string{
 		Errors:   "more errors than the primary's",
-		Mismatch: "answers differ beyond noise",
-		Tail:     "more answers in the tail than the primary's",
+		Mismatch: "of answers differ beyond noise",
+		Tail:     "more slow answers than the primary's",
 	}[c.Metric]
-	return fmt.Sprintf("%s %s (%s to %s)", percentage(c.Effect), what, percentage(math.Max(c.Low, -1)), percentage(c.High))
+	switch {
+	case c.Low > 0:
+		return fmt.Sprintf("%s %s (%s to %s)", percentage(c.Effect), what, percentage(c.Low), percentage(c.High))
+	case c.High < 0:
+		return "no " + what
+	}
+	return fmt.Sprintf("%s %s (at most %s)", percentage(math.Max(c.Effect, 0)), what, percentage(c.High))
 }
 
 func limit(c Check, p Params) string {
@@ -88,7 +90,7 @@ func shown(checks []Check, pairs int64, p Params) string {
 		if few == 1 {
 			have = "endpoint has"
 		}
-		said = append(said, fmt.Sprintf("%d %s too few pairs to be cleared alone, together %s of the traffic: where they are fewest, only an excess of %s or more could be ruled out.",
+		said = append(said, fmt.Sprintf("%d %s too few pairs to be cleared alone, with %s of the traffic: where they are fewest, only an excess of %s or more could be ruled out.",
 			few, have, percentage(share(of, pairs)), percentage(spotless(least, p.Alpha))))
 	}
 	for _, c := range checks {

@@ -1,8 +1,11 @@
 package judge
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sort"
 
 	"github.com/DataDog/sketches-go/ddsketch"
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
@@ -91,44 +94,118 @@ func (s *Sketch) medianBetween(alpha, most float64) (low, high float64) {
 	}
 	target := logInverse(alpha)
 	n := s.Count()
-	below := int64(s.sketch.GetZeroCount())
-	s.sketch.GetPositiveValueStore().ForEach(func(index int, bin float64) bool { // ascending
-		if 2*below < n && evidence(n-below, below, 0.5, flat) >= target {
-			low = sketchMapping.LowerBound(index)
-		}
-		below += int64(bin)
-		if 2*below > n && evidence(below, n-below, 0.5, flat) >= target {
-			high = sketchMapping.LowerBound(index + 1)
-			return true
-		}
+	var bounds []float64 // of bins, ascending
+	var below []int64    // values below each bound
+	sum := int64(s.sketch.GetZeroCount())
+	s.sketch.GetPositiveValueStore().ForEach(func(index int, bin float64) bool {
+		bounds = append(bounds, sketchMapping.LowerBound(index))
+		below = append(below, sum)
+		sum += int64(bin)
 		return false
 	})
+	if most, err := s.sketch.GetMaxValue(); err == nil {
+		bounds = append(bounds, most*(1+sketchError))
+	}
+	below = append(below, sum)[:len(bounds)]
+	// The bounds that too many values lie above come first, those that too many lie below last.
+	i := sort.Search(len(bounds), func(i int) bool {
+		return 2*below[i] >= n || evidence(n-below[i], below[i], 0.5, flat) < target
+	})
+	if i > 0 {
+		low = bounds[i-1]
+	}
+	if i = sort.Search(len(bounds), func(i int) bool {
+		return 2*below[i] > n && evidence(below[i], n-below[i], 0.5, flat) >= target
+	}); i < len(bounds) {
+		high = bounds[i]
+	}
 	return low, high
 }
 
-// AppendBinary appends the sketch in DDSketch's own encoding.
-func (s *Sketch) AppendBinary(b []byte) ([]byte, error) {
-	if s.sketch != nil {
-		s.sketch.Encode(&b, false)
+// The binary form is a version, the number of zeros, the index of the lowest bin,
+// and the counts of it and those that follow, as varints. The library's own is not
+// read here: it panics on bytes that it did not write.
+const sketchVersion = 1
+
+// MarshalBinary returns the sketch in a compact form, nothing of an empty one.
+func (s *Sketch) MarshalBinary() ([]byte, error) {
+	if s.Count() == 0 {
+		return nil, nil
 	}
+	b := binary.AppendUvarint([]byte{sketchVersion}, uint64(s.sketch.GetZeroCount()))
+	next, first := 0, true
+	s.sketch.GetPositiveValueStore().ForEach(func(index int, bin float64) bool { // ascending
+		if first {
+			b = binary.AppendVarint(b, int64(index))
+			next, first = index, false
+		}
+		for ; next < index; next++ {
+			b = append(b, 0)
+		}
+		b = binary.AppendUvarint(b, uint64(bin))
+		next++
+		return false
+	})
 	return b, nil
 }
 
-// MarshalBinary returns the sketch in DDSketch's own encoding, nothing of an empty one.
-func (s *Sketch) MarshalBinary() ([]byte, error) { return s.AppendBinary(nil) }
-
-// UnmarshalBinary replaces the sketch by one that was encoded.
+// UnmarshalBinary replaces the sketch by one that [Sketch.MarshalBinary] wrote.
 func (s *Sketch) UnmarshalBinary(b []byte) error {
 	s.sketch = nil
 	if len(b) == 0 {
 		return nil
 	}
-	decoded, err := ddsketch.DecodeDDSketch(b, sketchStore, sketchMapping)
-	if err != nil {
-		return fmt.Errorf("sketch: %w", err)
+	if b[0] != sketchVersion {
+		return fmt.Errorf("sketch: version %d, not %d", b[0], sketchVersion)
 	}
-	s.sketch = decoded
+	zeros, b, err := uvarint(b[1:])
+	if err != nil {
+		return err
+	}
+	read := s.made()
+	defer func() {
+		if err != nil {
+			s.sketch = nil
+		}
+	}()
+	if err = read.AddWithCount(0, float64(zeros)); err != nil || len(b) == 0 {
+		return err
+	}
+	index, n := binary.Varint(b)
+	b = b[max(n, 0):]
+	if n <= 0 || index < lowestBin || index > highestBin {
+		err = errors.New("sketch: the index of the first bin is none")
+		return err
+	}
+	for i := int(index); len(b) > 0; i++ {
+		var count uint64
+		if count, b, err = uvarint(b); err != nil {
+			return err
+		}
+		if i > int(index)+sketchBins || int64(i) > highestBin {
+			err = errors.New("sketch: there are too many bins")
+			return err
+		}
+		if count > 0 {
+			read.GetPositiveValueStore().AddWithCount(i, float64(count))
+		}
+	}
 	return nil
+}
+
+// The bins of what a float64 can hold.
+var (
+	lowestBin  = int64(sketchMapping.Index(sketchMapping.MinIndexableValue()))
+	highestBin = int64(sketchMapping.Index(sketchMapping.MaxIndexableValue()))
+)
+
+// uvarint reads a number that a sketch can hold exactly.
+func uvarint(b []byte) (uint64, []byte, error) {
+	v, n := binary.Uvarint(b)
+	if n <= 0 || v > 1<<52 {
+		return 0, nil, errors.New("sketch: a number is cut off or too large")
+	}
+	return v, b[n:], nil
 }
 
 // MarshalJSON returns the binary form as a string of base64.

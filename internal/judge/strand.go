@@ -1,6 +1,9 @@
 package judge
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // count is what a sign test needs of some pairs.
 type count struct {
@@ -42,6 +45,30 @@ type strand struct {
 	Total count    `json:"total"`
 	Block count    `json:"block"`
 	Worst [2]count `json:"worst"` // the worse one first
+	Moved moments  `json:"moved"` // of the blocks that have ended
+}
+
+// moments say how blocks of time vary, where n is the pairs of one and x how many
+// more of them are worse than better.
+type moments struct {
+	Blocks int64   `json:"blocks"`
+	N      float64 `json:"n"` // sums
+	NN     float64 `json:"nn"`
+	NX     float64 `json:"nx"`
+	XX     float64 `json:"xx"`
+}
+
+func (m *moments) add(c count) {
+	n, x := float64(c.Pairs), float64(c.net())
+	m.plus(moments{1, n, n * n, n * x, x * x})
+}
+
+func (m *moments) plus(o moments) {
+	m.Blocks += o.Blocks
+	m.N += o.N
+	m.NN += o.NN
+	m.NX += o.NX
+	m.XX += o.XX
 }
 
 func (s *strand) add(worse, better bool) {
@@ -52,6 +79,7 @@ func (s *strand) add(worse, better bool) {
 // end ends the block.
 func (s *strand) end() {
 	s.keep(s.Block)
+	s.Moved.add(s.Block)
 	s.Block = count{}
 }
 
@@ -68,6 +96,7 @@ func (s *strand) keep(block count) {
 // merge adds another strand, whose block ends with that.
 func (s *strand) merge(other strand) {
 	s.Total.plus(other.Total)
+	s.Moved.plus(other.Moved)
 	for _, block := range append(other.Worst[:], other.Block) {
 		s.keep(block)
 	}
@@ -86,6 +115,27 @@ func (s strand) lasting() count {
 		rest.Better -= block.Better
 	}
 	return rest
+}
+
+// fewBlocks say nothing about how blocks vary.
+const fewBlocks = 5
+
+// spread is how many times more the blocks vary than they would if no pair had to
+// do with the ones before it, at least 1: so many pairs say no more than one. It is
+// infinite while there are too few blocks to tell. A process of other speed every few
+// seconds, on either side, looks like evidence otherwise.
+func (s strand) spread() float64 {
+	n := float64(s.Total.Pairs)
+	if s.Moved.Blocks < fewBlocks || s.Moved.N == 0 {
+		return math.Inf(1)
+	}
+	mean := float64(s.Total.net()) / n
+	alone := float64(s.Total.Worse+s.Total.Better)/n - mean*mean // variance of one pair
+	if alone < 1e-9 {
+		return 1 // all are the same
+	}
+	m := s.Moved
+	return math.Max(1, (m.XX-2*mean*m.NX+mean*mean*m.NN)/(m.N*alone))
 }
 
 // blocks says when a block of time ends. It lasts an eighth of the time that was

@@ -47,10 +47,15 @@ type Tally struct {
 	Repeats          int64 `json:"repeats"` // of the same request to the same version, controls among them
 	RepeatMismatches int64 `json:"repeatMismatches"`
 
+	// Waiting is how many pairs are not observed yet because it is still to be found
+	// out whether their differences are noise. Who keeps them sets it before asking for
+	// checks: no PASS is given that they could take back. It is not part of the state.
+	Waiting int64 `json:"-"`
+
 	PrimaryLatency Sketch  `json:"primaryLatency"` // in seconds
 	ShadowLatency  Sketch  `json:"shadowLatency"`
 	Ratio          Sketch  `json:"ratio"`  // of both, the offsets taken off
-	TailAt         float64 `json:"tailAt"` // the primary's 95th percentile of earlier pairs, in seconds; 0 while there are too few
+	TailAt         float64 `json:"tailAt"` // where the primary's tail begins by earlier pairs, in seconds; 0 while there are too few
 
 	Blocks blocks `json:"blocks"`
 
@@ -59,11 +64,14 @@ type Tally struct {
 	Offsets Offsets       `json:"offsets"`
 }
 
-// The tail begins at a quantile of the primary's latencies that is taken anew
-// every so many pairs. It is known before the pairs that it is applied to, and
-// the same for both sides.
+// The tail begins a quarter above a quantile of the primary's latencies, which is
+// taken anew every so many pairs. So it is known before the pairs that it is applied
+// to. The quarter is for services whose latencies hardly vary: what the shadow may be
+// slower would carry it beyond all that the primary ever takes, and a shadow that does
+// not use that up could hide its outliers behind the primary's ordinary answers.
 const (
 	tailQuantile = 0.95
+	tailFactor   = 1.25
 	tailEvery    = 256
 )
 
@@ -113,7 +121,7 @@ func (t *Tally) observeLatency(primary, shadow float64) {
 	t.ShadowLatency.Add(shadow)
 	t.Ratio.Add((shadow - t.Offsets.Latency.Seconds()) / (primary * t.Offsets.scale()))
 	if t.Latency.Total.Pairs%tailEvery == 0 {
-		t.TailAt = t.PrimaryLatency.Quantile(tailQuantile)
+		t.TailAt = tailFactor * t.PrimaryLatency.Quantile(tailQuantile)
 	}
 }
 
@@ -152,7 +160,7 @@ func (t *Tally) Merge(other *Tally) error {
 	t.ShadowLatency.Merge(&other.ShadowLatency)
 	t.Ratio.Merge(&other.Ratio)
 	if t.PrimaryLatency.Count() >= tailEvery {
-		t.TailAt = t.PrimaryLatency.Quantile(tailQuantile)
+		t.TailAt = tailFactor * t.PrimaryLatency.Quantile(tailQuantile)
 	}
 	if t.Blocks.First.IsZero() || !other.Blocks.First.IsZero() && other.Blocks.First.Before(t.Blocks.First) {
 		t.Blocks.First = other.Blocks.First
