@@ -110,13 +110,10 @@ func nextField(b []byte) (line, rest []byte) {
 
 func splitField(line []byte) (name, value []byte, ok bool) {
 	i := bytes.IndexByte(line, ':')
-	if i <= 0 {
+	if i <= 0 || blank(line[0]) {
 		return nil, nil, false
 	}
-	if name = trim(line[:i]); len(name) == 0 {
-		return nil, nil, false
-	}
-	return name, trim(line[i+1:]), true
+	return trim(line[:i]), trim(line[i+1:]), true
 }
 
 // trim cuts off blanks and line ends.

@@ -23,18 +23,26 @@ type Frame struct {
 // Frames yields the messages in a body of the kind GRPC, in their order.
 func Frames(data []byte) iter.Seq[Frame] {
 	return func(yield func(Frame) bool) {
-		for len(data) >= framePrefix {
-			size := uint64(binary.BigEndian.Uint32(data[1:]))
-			f := Frame{Packed: data[0]&1 != 0, Trailer: data[0]&0x80 != 0, Data: data[framePrefix:]}
-			if f.Whole = size <= uint64(len(f.Data)); f.Whole {
-				f.Data = f.Data[:size:size]
-			}
-			data = data[framePrefix+len(f.Data):]
-			if !yield(f) {
+		for {
+			f, rest, ok := nextFrame(data)
+			if !ok || !yield(f) {
 				return
 			}
+			data = rest
 		}
 	}
+}
+
+func nextFrame(data []byte) (f Frame, rest []byte, ok bool) {
+	if len(data) < framePrefix {
+		return Frame{}, nil, false
+	}
+	size := uint64(binary.BigEndian.Uint32(data[1:]))
+	f = Frame{Packed: data[0]&1 != 0, Trailer: data[0]&0x80 != 0, Data: data[framePrefix:]}
+	if f.Whole = size <= uint64(len(f.Data)); f.Whole {
+		f.Data = f.Data[:size:size]
+	}
+	return f, data[framePrefix+len(f.Data):], true
 }
 
 // AppendFrame appends a message of gRPC with its prefix. One that is not whole
@@ -57,11 +65,7 @@ func AppendFrame(dst []byte, f Frame) []byte {
 
 // unpack undoes the compression of single messages, as grpc-encoding names it.
 func (b *Body) unpack(coding []byte, limit int64) {
-	packed := false
-	for f := range Frames(b.Data) {
-		packed = packed || f.Packed
-	}
-	if !packed {
+	if !hasPacked(b.Data) {
 		return
 	}
 	var out []byte
@@ -89,4 +93,14 @@ func (b *Body) unpackFrame(f Frame, coding []byte, room int64) Frame {
 	}
 	b.Cut = b.Cut || cut
 	return Frame{Data: data, Trailer: f.Trailer, Whole: f.Whole && !cut && err == nil}
+}
+
+func hasPacked(data []byte) bool {
+	for {
+		f, rest, ok := nextFrame(data)
+		if !ok || f.Packed {
+			return ok
+		}
+		data = rest
+	}
 }

@@ -123,7 +123,7 @@ func sniffJSON(start, data []byte) Kind {
 	switch c := next[0]; {
 	case start[0] == '{' && c != '"' && c != '}':
 		return Text
-	case start[0] == '[' && !bytes.ContainsRune([]byte(`{["]-0123456789tfn`), rune(c)):
+	case start[0] == '[' && !startsValue(next):
 		return Text
 	}
 	line, rest, ok := bytes.Cut(trim(data), []byte("\n"))
@@ -132,6 +132,16 @@ func sniffJSON(start, data []byte) Kind {
 		return NDJSON
 	}
 	return JSON
+}
+
+// startsValue says whether an array of JSON may go on so.
+func startsValue(b []byte) bool {
+	for _, literal := range []string{"true", "false", "null"} {
+		if bytes.HasPrefix(b, []byte(literal)) {
+			return true
+		}
+	}
+	return bytes.IndexByte([]byte(`{["]-0123456789`), b[0]) >= 0
 }
 
 func sniffMarkup(start []byte) Kind {
@@ -161,7 +171,7 @@ func sniffForm(start []byte) bool {
 		return false
 	}
 	for _, c := range name {
-		if !letter(c) && (c < '0' || c > '9') && !bytes.ContainsRune([]byte("_-.[]%+~*$"), rune(c)) {
+		if !letter(c) && (c < '0' || c > '9') && bytes.IndexByte([]byte("_-.[]%+~*$"), c) < 0 {
 			return false
 		}
 	}

@@ -90,7 +90,7 @@ func (s *Store) Prune(ctx context.Context, t store.Table, before time.Time) (int
 	}
 	count := len(s.entries)
 	for k, e := range s.entries {
-		if k.table == t && e.Time.Before(before) {
+		if k.table == t && e.Time.UnixMicro() < before.UnixMicro() {
 			delete(s.entries, k)
 		}
 	}
@@ -115,5 +115,5 @@ func (s *Store) ready(ctx context.Context) error {
 func chosen(f store.Filter, e store.Entry) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
 	return e.Table == f.Table && is(f.Mirror, e.Mirror) && is(f.Endpoint, e.Endpoint) && is(f.Name, e.Name) && is(f.Parent, e.Parent) &&
-		!e.Time.Before(f.Since)
+		e.Time.UnixMicro() >= f.Since.UnixMicro()
 }

@@ -1,0 +1,94 @@
+package redact
+
+import (
+	"bytes"
+
+	"github.com/understudy-proxy/understudy/internal/content"
+)
+
+// head redacts a head, or lines of fields if there is no start line.
+func (w *worker) head(head []byte, startLine bool) []byte {
+	if len(head) == 0 {
+		return head
+	}
+	e := edit{src: head}
+	at := 0
+	if startLine {
+		at = len(content.StartLine(head))
+		w.pairs(&e, 0, at, false)
+		head = head[at:]
+		if i := bytes.IndexByte(head, '\n'); i >= 0 {
+			head = head[i+1:]
+		} else {
+			head = nil
+		}
+	}
+	for name, value := range content.Lines(head) {
+		from := cap(e.src) - cap(value) // value is a part of src
+		w.field(&e, name, from, from+len(value))
+	}
+	return w.shapes(w.urls(e.end()))
+}
+
+// field redacts the value of a field, which stands between two places.
+func (w *worker) field(e *edit, name []byte, from, to int) {
+	value := e.src[from:to]
+	switch {
+	case len(value) == 0:
+	case !w.headers.has(name):
+		w.pairs(e, from, to, false)
+	case content.EqualFold(name, "cookie"):
+		for at := from; at < to; {
+			end := to
+			if i := bytes.IndexByte(e.src[at:to], ';'); i >= 0 {
+				end = at + i
+			}
+			w.cookie(e, at, end)
+			at = end + 1
+		}
+	case content.EqualFold(name, "set-cookie"):
+		end := to
+		if i := bytes.IndexByte(value, ';'); i >= 0 {
+			end = from + i
+		}
+		w.cookie(e, from, end)
+	case content.EqualFold(name, "authorization"), content.EqualFold(name, "proxy-authorization"):
+		if i := bytes.IndexByte(value, ' '); i > 0 { // the scheme says nothing
+			from += i
+			for from < to && e.src[from] == ' ' {
+				from++
+			}
+		}
+		w.hide(e, from, to)
+	default:
+		w.hide(e, from, to)
+	}
+}
+
+// cookie redacts the value of a cookie that stands between two places, and all
+// of what has no name.
+func (w *worker) cookie(e *edit, from, to int) {
+	for from < to && (e.src[from] == ' ' || e.src[from] == '\t') {
+		from++
+	}
+	for from < to && (e.src[to-1] == ' ' || e.src[to-1] == '\t') {
+		to--
+	}
+	if eq := bytes.IndexByte(e.src[from:to], '='); eq >= 0 {
+		if w.cookies.has(e.src[from : from+eq]) {
+			return
+		}
+		from += eq + 1
+	}
+	if to-from >= 2 && e.src[from] == '"' && e.src[to-1] == '"' {
+		from, to = from+1, to-1
+	}
+	w.hide(e, from, to)
+}
+
+// urls redacts users and passwords of URLs in text.
+func (w *worker) urls(b []byte) []byte {
+	e := edit{src: b}
+	w.userinfo(&e)
+	return e.end()
+}
