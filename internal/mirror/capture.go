@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -53,34 +54,36 @@ func Compares(policies []*Policy, decisions []Decision, draw uint64) bool {
 	return false
 }
 
-// Tap has j's exchange captured, and returns what takes its request; nil if there
-// is no room. It is called before the copies are offered, and makes room for so
-// many.
-func (j *Join) Tap(t *Tap, want Want, copies int) *Capture {
+// Join begins an exchange that is captured, which began at that time of the loop's
+// clock, with one holder; nil if there is no room. It has room for so many copies.
+func (t *Tap) Join(begin time.Duration, want Want, copies int) *Join {
 	t.Books.Drawn++
-	if j.arena = spool.NewArena(t.Memory); j.arena == nil {
+	c := collections.Get().(*collection)
+	if !c.arena.Open(t.Memory) {
+		collections.Put(c)
 		t.Books.Lose(traffic.LostMemory)
 		return nil
 	}
 	t.Books.InFlight++
-	j.tap, j.want = t, want
-	j.X.Record = want.Record
-	j.X.Copies = slices.Grow(j.X.Copies, copies)
-	return j.Capture()
+	c.join = Join{X: &c.exchange, Begin: begin, holders: 1, tap: t, want: want, collection: c}
+	c.exchange.Copies = slices.Grow(c.copies[:0], copies)
+	c.exchange.Record = want.Record
+	return &c.join
 }
 
 // Captured says whether j's exchange is being captured.
-func (j *Join) Captured() bool { return j != nil && j.arena != nil }
+func (j *Join) Captured() bool { return j != nil && j.collection != nil && j.collection.arena.Opened() }
 
 // Capture returns what takes one more message.
 func (j *Join) Capture() *Capture {
 	if !j.Captured() {
 		return nil
 	}
+	all := j.collection
 	var c *Capture
-	if n := len(j.captures); n < cap(j.captures) {
-		j.captures = j.captures[:n+1]
-		c = &j.captures[n]
+	if all.taken < len(all.captures) {
+		c = &all.captures[all.taken]
+		all.taken++
 	} else {
 		c = &Capture{}
 	}
@@ -144,9 +147,10 @@ func (c *Capture) End(trailer []byte) {
 // keep adds p to what was kept in *to, and says whether there was room.
 func (c *Capture) keep(to *[]byte, p []byte, want int) (ok bool) {
 	j := c.join
-	if *to, ok = j.arena.Append(*to, p, want); !ok {
+	if *to, ok = j.collection.arena.Append(*to, p, want); !ok {
 		j.tap.Books.Lose(traffic.LostMemory)
-		j.untap()
+		j.tap.Books.InFlight--
+		j.collection.arena.Close()
 	}
 	return ok
 }
@@ -162,29 +166,22 @@ func (c *Capture) Message() *traffic.Message {
 	return &c.kept
 }
 
-// untap gives up what was captured. The exchange goes on without.
-func (j *Join) untap() {
-	x := j.X
-	x.Memory, j.arena = j.arena, nil
-	x.Release()
-	x.Record = false
-	for i := range x.Copies {
-		x.Copies[i].Compare = false
-	}
-	j.tap.Books.InFlight--
-}
-
-// handOver gives the captured exchange to the tap's sink.
+// handOver gives the captured exchange to the tap's sink, or gives up the memory of
+// one whose capture was lost. Whatever of j is used again afterwards is others'.
 func (j *Join) handOver() {
-	x, b := j.X, &j.tap.Books
-	x.Memory, j.arena = j.arena, nil
-	b.InFlight--
-	if j.tap.Sink.Offer(x) {
-		b.Taken++
+	c, t := j.collection, j.tap
+	if !j.Captured() {
+		c.Release()
 		return
 	}
-	b.Lose(traffic.LostQueue)
-	x.Release()
+	t.Books.InFlight--
+	c.exchange.Memory = c
+	if t.Sink.Offer(&c.exchange) {
+		t.Books.Taken++
+		return
+	}
+	t.Books.Lose(traffic.LostQueue)
+	c.Release()
 }
 
 // uncaptured returns x without its messages, for others than the owner of those.
@@ -198,19 +195,24 @@ func uncaptured(x *traffic.Exchange) *traffic.Exchange {
 	return &y
 }
 
-// joined is a join with its exchange and room for what most have, in one piece.
-type joined struct {
-	Join
+// collection is a captured exchange with its join and all its memory, in one piece
+// that is used again.
+type collection struct {
+	join     Join
 	exchange traffic.Exchange
-	copies   [1]traffic.Outcome
-	captures [3]Capture
+	copies   [2]traffic.Outcome
+	captures [4]Capture
+	taken    int // of captures
+	arena    spool.Arena
 }
 
-// NewJoin begins an exchange, which began at that time of the loop's clock, with
-// one holder. sinks get it without what is captured.
-func NewJoin(begin time.Duration, sinks []traffic.Sink) *Join {
-	j := &joined{}
-	j.X, j.Begin, j.Sinks, j.holders = &j.exchange, begin, sinks, 1
-	j.X.Copies, j.Join.captures = j.copies[:0], j.captures[:0]
-	return &j.Join
+var collections = sync.Pool{New: func() any { return new(collection) }}
+
+// Release implements traffic.Memory.
+func (c *collection) Release() {
+	c.arena.Close()
+	c.join, c.exchange, c.copies = Join{}, traffic.Exchange{}, [2]traffic.Outcome{}
+	clear(c.captures[:c.taken])
+	c.taken = 0
+	collections.Put(c)
 }

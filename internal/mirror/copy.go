@@ -721,9 +721,11 @@ func (c *Copy) report(fate traffic.Fate, reason traffic.Reason, detail string) {
 	}
 	o.Connect = c.call.Connect
 	o.Answer = c.reply.Message()
-	c.join.Times(o, c.call.SentAt, c.arrived, c.owner.loop.Arrived())
+	join := c.join
+	join.Times(o, c.call.SentAt, c.arrived, c.owner.loop.Arrived())
 	if fate == traffic.Failed {
 		o.Source = traffic.Shadow
 	}
-	c.join.Release()
+	c.join, c.reply = nil, nil // from now on they are others'
+	join.Release()
 }

@@ -3,7 +3,6 @@ package mirror
 import (
 	"time"
 
-	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -16,11 +15,16 @@ type Join struct {
 	Begin time.Duration  // X.Start on the loop's clock
 	Sinks []traffic.Sink // get it without its messages; may be none
 
-	holders  int
-	tap      *Tap
-	arena    *spool.Arena // of the messages; nil if the exchange is not captured
-	want     Want
-	captures []Capture
+	holders    int
+	tap        *Tap
+	want       Want
+	collection *collection // that it is a part of; nil if it was not to be captured
+}
+
+// NewJoin begins an exchange that is not captured, which began at that time of the
+// loop's clock, with one holder.
+func NewJoin(begin time.Duration, sinks []traffic.Sink) *Join {
+	return &Join{X: &traffic.Exchange{}, Begin: begin, Sinks: sinks, holders: 1}
 }
 
 // Hold adds a holder.
@@ -33,15 +37,16 @@ func (j *Join) Release() {
 	}
 	if len(j.Sinks) > 0 {
 		x := j.X
-		if j.Captured() {
-			x = uncaptured(x) // whoever owns the other may change it
+		if j.collection != nil {
+			x = uncaptured(x) // the other is used again, and its owner may change it
 		}
 		for _, sink := range j.Sinks {
 			sink.Offer(x)
 		}
 	}
-	if j.Captured() {
+	if j.collection != nil {
 		j.handOver()
+		return
 	}
 	j.X = nil
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -43,9 +44,10 @@ func (r *request) finish() {
 	r.cutCopies()
 	r.mark.Release()
 	r.call.Out.Reset()
-	if r.join != nil {
-		r.reportTo(r.join.X, now)
-		r.join.Release()
+	if join := r.join; join != nil {
+		r.reportTo(join.X, now)
+		r.join, r.asked, r.told = nil, nil, nil // from now on they are others'
+		join.Release()
 	}
 	w.freeRequest(r)
 }
@@ -61,27 +63,21 @@ func (w *worker) drawnFrom(part uint64) bool {
 // sample starts an exchange if there is a sink and this request is drawn.
 func (r *request) sample(m *route.Request) {
 	if w := r.worker; w.drawn() {
-		r.openExchange(m, w.sinks)
+		r.join = mirror.NewJoin(r.start, w.sinks)
+		r.describe(r.join.X, m)
 	}
 }
 
-// openExchange starts the exchange of the request, for the sinks and whoever else
-// wants it.
-func (r *request) openExchange(m *route.Request, sinks []traffic.Sink) {
-	r.join = mirror.NewJoin(r.start, sinks)
-	x := r.join.X
+// describe fills in who the request is from and what it says of itself, as parts
+// of one string.
+func (r *request) describe(x *traffic.Exchange, m *route.Request) {
+	w, h := r.worker, r.client.head
 	x.Start = time.Now()
 	x.Listener = r.worker.plan.nameOf(r.client.listener)
 	x.Client = m.Source
-	r.describe(x, m)
 	if r.rule != nil {
 		x.Route, x.Rule = r.rule.Route, r.rule.Index
 	}
-}
-
-// describe fills in what the request says of itself, as parts of one string.
-func (r *request) describe(x *traffic.Exchange, m *route.Request) {
-	w, h := r.worker, r.client.head
 	id := w.id[:]
 	var path, query, agent []byte
 	x.Protocol = r.client.protocol
@@ -93,13 +89,27 @@ func (r *request) describe(x *traffic.Exchange, m *route.Request) {
 		path, query = h.Path(), h.Query()
 		x.Method, x.Protocol = methodName(h.Method()), r.protocol()
 	}
-	w.text = append(append(append(append(append(w.text[:0], id...), m.Host...), path...), query...), agent...)
-	text := string(w.text)
-	next := func(part []byte) (s string) {
-		s, text = text[:len(part)], text[len(part):]
-		return s
+	w.makeText(len(id) + len(m.Host) + len(path) + len(query) + len(agent))
+	x.ID, x.Host, x.Path, x.Query, x.UserAgent = w.textOf(id), w.textOf(m.Host), w.textOf(path), w.textOf(query), w.textOf(agent)
+}
+
+// textBlock is how much text of exchanges is allocated at once: a string for each
+// would be most of what capturing costs. Whoever keeps one keeps the block.
+const textBlock = 4 << 10
+
+// makeText makes room for n bytes of strings.
+func (w *worker) makeText(n int) {
+	if w.text.Cap()-w.text.Len() < n {
+		w.text = strings.Builder{} // the old block belongs to its strings
+		w.text.Grow(max(n, textBlock))
 	}
-	x.ID, x.Host, x.Path, x.Query, x.UserAgent = next(id), next(m.Host), next(path), next(query), next(agent)
+}
+
+// textOf returns b as a string, for which makeText has made room.
+func (w *worker) textOf(b []byte) string {
+	from := w.text.Len()
+	w.text.Write(b)
+	return w.text.String()[from:]
 }
 
 // methodName is string(m), without making another one of those that most

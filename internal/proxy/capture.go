@@ -23,11 +23,16 @@ func (r *request) tap(m *route.Request, o *http1.Outgoing) {
 	if !record && !mirror.Compares(r.rule.mirrors, w.choices, want.Draw) {
 		return
 	}
-	if r.join == nil {
-		r.openExchange(m, nil)
+	join := w.tap.Join(r.start, want, len(w.choices))
+	if join == nil {
+		return
 	}
-	r.asked = r.join.Tap(&w.tap, want, len(w.choices))
-	r.told = r.join.Capture()
+	r.describe(join.X, m)
+	if r.join != nil {
+		join.Sinks = r.join.Sinks
+	}
+	r.join = join
+	r.asked, r.told = join.Capture(), join.Capture()
 	r.asked.Head(r.client.head.Raw(), o.Length)
 	if r.bodyDone {
 		r.asked.End(nil)

@@ -45,6 +45,43 @@ func (f *fates) Offer(x *traffic.Exchange) bool {
 	return true
 }
 
+// looker is a sink that looks at captured exchanges on a goroutine of its own, and
+// refuses them while it is behind.
+type looker struct {
+	queue chan *traffic.Exchange
+	wg    sync.WaitGroup
+	n     uint64 // looked at
+}
+
+func look(t *testing.T) *looker {
+	l := &looker{queue: make(chan *traffic.Exchange, 8)}
+	l.wg.Go(func() {
+		for x := range l.queue {
+			sound(t, x)
+			x.Release()
+			l.n++
+		}
+	})
+	return l
+}
+
+// finish looks at what is left, and returns how many there were in all.
+func (l *looker) finish() uint64 {
+	close(l.queue)
+	l.wg.Wait()
+	return l.n
+}
+
+// Offer implements traffic.Sink.
+func (l *looker) Offer(x *traffic.Exchange) bool {
+	select {
+	case l.queue <- x:
+		return true
+	default:
+		return false
+	}
+}
+
 // written is what the books say, as fates counts it. Skipped copies were never
 // selected and are told too.
 func written(m *telemetry.Mirror) map[string]uint64 {
@@ -78,6 +115,9 @@ type watcher struct {
 // look checks a snapshot.
 func (w *watcher) look(snap *telemetry.Snapshot) {
 	w.seen++
+	if c := snap.Capture; c.Drawn != c.Taken+sumOf(c.Lost)+uint64(c.InFlight) || c.Memory > 1<<20 {
+		w.Errorf("snapshot %d: captures %+v", w.seen, c)
+	}
 	for i := range snap.Mirrors {
 		m := snap.Mirrors[i]
 		if sum := m.Completed + sumOf(m.Dropped) + sumOf(m.Failed) + m.InFlight; m.Selected != sum {
@@ -120,6 +160,7 @@ func troubled(t *testing.T, primary string, odd [2]string, refused, well string)
 		list = append(list, parse(t, fmt.Sprintf(`
 listeners: [{name: web, address: "127.0.0.1:0"}]
 workers: 2
+capture: {body: 8KiB, memory: 512KiB}
 shutdown: {drain: 10s, copies: 200ms}
 accessLog: {path: "-"}
 routes:
@@ -152,7 +193,8 @@ func TestCopiesAreConservedInAnyTrouble(t *testing.T) {
 		primary := honest(t)
 		configs := troubled(t, primary, [2]string{misbehaving(t, seed), misbehaving(t, seed+1)}, refused, well)
 		sink := &fates{exchanges: map[*traffic.Exchange]bool{}, copies: map[string]map[string]uint64{}}
-		s, err := New(configs[0], Options{Driver: d, Sinks: []traffic.Sink{sink}})
+		looked := look(t)
+		s, err := New(configs[0], Options{Driver: d, Sinks: []traffic.Sink{sink}, Capture: looked})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,10 +225,14 @@ func TestCopiesAreConservedInAnyTrouble(t *testing.T) {
 		if err := s.Drain(drain); err != nil {
 			t.Error(err)
 		}
+		seen := looked.finish()
 		snap := s.Snapshot()
 		w.look(snap)
 		balanced(t, snap)
-		t.Logf("%d snapshots, %d reloads, %d exchanges", w.seen, snap.Reloads, len(sink.exchanges))
+		t.Logf("%d snapshots, %d reloads, %d exchanges, captures %+v", w.seen, snap.Reloads, len(sink.exchanges), snap.Capture)
+		if seen != snap.Capture.Taken || seen == 0 {
+			t.Errorf("%d captures were looked at: %+v", seen, snap.Capture)
+		}
 		settledBooks(t, snap, sink, "odd", "piped", "sick", "well")
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-proxy/understudy/internal/loop"
+	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // versions are the versions of HTTP that a side may speak.
@@ -219,7 +220,8 @@ func TestEveryCombinationOfVersions(t *testing.T) {
 
 func testCombination(t *testing.T, d loop.Driver, c, p, s int) {
 	primary, shadow := versionedBackend(t, p), versionedBackend(t, s)
-	server, addr := serve(t, d, combined(primary, shadow, p, s))
+	sink := newLog()
+	server, addr := serveWith(t, Options{Driver: d, Capture: sink}, "capture: {body: 8KiB, memory: 64MiB}\n"+combined(primary, shadow, p, s))
 	client := speaking(t, c)
 	var all sync.WaitGroup
 	for i := range exchangeCases {
@@ -256,6 +258,44 @@ func testCombination(t *testing.T, d loop.Driver, c, p, s int) {
 			}
 		}
 		b.mu.Unlock()
+	}
+	for range exchangeCases {
+		checkCaptured(t, sink)
+	}
+}
+
+// checkCaptured compares the messages of a captured exchange with what its case says.
+func checkCaptured(t *testing.T, sink *accessLog) {
+	t.Helper()
+	x, got := hear(t, sink)
+	_, after, _ := strings.Cut(strings.ToLower(string(got.Request.Head)), "x-case: ")
+	name, _, _ := strings.Cut(after, "\r\n")
+	c := exchangeCases[slices.IndexFunc(exchangeCases, func(c exchangeCase) bool { return c.name == name })]
+	if !strings.HasPrefix(string(got.Request.Head), c.method+" "+c.path+" HTTP/1.1\r\n") {
+		t.Errorf("%s: the request's head is %q", name, got.Request.Head)
+	}
+	check := func(what string, m *traffic.Message, body string, trailer http.Header) {
+		if m == nil || !m.Whole || string(m.Body) != body[:min(len(body), keptBody)] || m.Length != int64(len(body)) {
+			t.Errorf("%s: captured of %s %.200v, want a body of %d bytes", name, what, m, len(body))
+			return
+		}
+		want := ""
+		for k, v := range trailer {
+			want = strings.ToLower(k) + ": " + v[0] + "\r\n"
+		}
+		if strings.ToLower(string(m.Trailer)) != want {
+			t.Errorf("%s: captured of %s the trailers %q, want %q", name, what, m.Trailer, want)
+		}
+	}
+	trailer := http.Header(nil)
+	if c.trailer {
+		trailer = c.copied.Trailer
+	}
+	check("the request", got.Request, c.body, trailer)
+	check("the primary's answer", got.Primary, c.want, c.wantTrailer)
+	check("the shadow's answer", got.Shadow, c.want, c.wantTrailer)
+	if x.Status != c.status || x.Copies[0].Status != c.status {
+		t.Errorf("%s: got %d and %d, want %d", name, x.Status, x.Copies[0].Status, c.status)
 	}
 }
 

@@ -124,6 +124,9 @@ func balanced(t *testing.T, snap *telemetry.Snapshot) {
 	if snap.Clients != 0 {
 		t.Errorf("%d clients are left", snap.Clients)
 	}
+	if c := snap.Capture; c.InFlight != 0 || c.Drawn != c.Taken+sumOf(c.Lost) || c.Memory != 0 {
+		t.Errorf("captures: %+v", c)
+	}
 	for _, l := range snap.Live {
 		if l.InFlight != 0 {
 			t.Errorf("route %q, backend %q: %d requests in flight", l.Route, l.Backend, l.InFlight)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
@@ -50,8 +51,8 @@ type worker struct {
 	choices []mirror.Decision // of the mirrors of its rule
 	out     http1.Outgoing
 	target  []byte
-	text    []byte   // of its exchange
-	id      [36]byte // for a request that has no x-request-id
+	text    strings.Builder // of exchanges
+	id      [36]byte        // for a request that has no x-request-id
 	vec     [][]byte
 
 	heads    []*http1.Request // not in use

@@ -4,8 +4,9 @@ import "sync"
 
 // Arena is memory for bytes that are kept of one exchange and looked at later, on
 // another goroutine: they are copied out of the blocks of the loop that they flow
-// through. What it holds counts in a budget until Release. One goroutine at a time
-// uses it; it may be handed over. Make one with [NewArena].
+// through. What it holds counts in a budget from Open to Close, after which it can
+// be opened again. One goroutine at a time uses it; it may be handed over. The zero
+// value is closed. It is large and meant to be used again.
 type Arena struct {
 	budget *Budget
 	room   []byte   // the block being filled: len is used
@@ -28,22 +29,21 @@ type piece struct {
 	class int // index into pieces, -1 for a size of its own
 }
 
-var (
-	arenas     = sync.Pool{New: func() any { return new(Arena) }}
-	freePieces [len(pieces)]sync.Pool
-)
+var freePieces [len(pieces)]sync.Pool
 
-// NewArena returns an empty arena that counts in b, or nil if b has no room for
-// it.
-func NewArena(b *Budget) *Arena {
-	a := arenas.Get().(*Arena)
+// Open makes an empty arena of a closed one, and says whether b, in which it
+// counts, has room for that.
+func (a *Arena) Open(b *Budget) bool {
 	a.budget, a.room = b, a.first[:0]
 	if !a.charge(firstPiece) {
-		a.Release()
-		return nil
+		a.Close()
+		return false
 	}
-	return a
+	return true
 }
+
+// Opened says whether a is open.
+func (a *Arena) Opened() bool { return a.budget != nil }
 
 // charge counts n bytes more, and says whether there was room for them.
 func (a *Arena) charge(n int) bool {
@@ -121,9 +121,12 @@ func (a *Arena) grow(n int) bool {
 	return true
 }
 
-// Release gives everything back; nothing that came from a may be used any more,
-// nor a itself.
-func (a *Arena) Release() {
+// Close gives everything back; nothing that came from a may be used any more. An
+// arena that is closed stays so.
+func (a *Arena) Close() {
+	if a.budget == nil {
+		return
+	}
 	a.budget.Adjust(-a.held)
 	for i, b := range a.larger {
 		if b.class >= 0 {
@@ -132,5 +135,4 @@ func (a *Arena) Release() {
 		a.larger[i] = nil
 	}
 	a.larger, a.room, a.budget, a.held = a.larger[:0], nil, nil, 0
-	arenas.Put(a)
 }

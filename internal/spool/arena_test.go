@@ -15,6 +15,15 @@ func budget(n int64) *Budget {
 	return b
 }
 
+// opened returns an open arena.
+func opened(t *testing.T, b *Budget) *Arena {
+	a := new(Arena)
+	if !a.Open(b) || !a.Opened() {
+		t.Error("no room for an arena")
+	}
+	return a
+}
+
 // Slices grow in turns, as messages do, with lengths that are announced, unknown
 // or wrong: none may be overwritten by another. The seed makes it the same every
 // time; there is no chance in it.
@@ -23,7 +32,7 @@ func TestArenaKeepsEverythingThatWasAppended(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 200 {
 		b := budget(1 << 30)
-		a := NewArena(b)
+		a := opened(t, b)
 		var got, want [4][]byte
 		for range 30 {
 			i := random.IntN(len(got))
@@ -40,9 +49,9 @@ func TestArenaKeepsEverythingThatWasAppended(t *testing.T) {
 				}
 			}
 		}
-		a.Release()
-		if b.Used() != 0 {
-			t.Fatalf("round %d: %d bytes are used after Release", round, b.Used())
+		a.Close()
+		if a.Close(); b.Used() != 0 || a.Opened() {
+			t.Fatalf("round %d: %d bytes are used after Close", round, b.Used())
 		}
 	}
 }
@@ -66,7 +75,7 @@ func TestArenaCountsTheBlocksThatItHolds(t *testing.T) {
 		{"larger than any", []int{1<<20 + 1}, 1<<20 + 1, 1<<20 + 1 + 4<<10},
 	} {
 		b := budget(1 << 30)
-		a := NewArena(b)
+		a := opened(t, b)
 		var s []byte
 		for _, n := range c.parts {
 			s, _ = a.Append(s, make([]byte, n), c.want)
@@ -74,22 +83,23 @@ func TestArenaCountsTheBlocksThatItHolds(t *testing.T) {
 		if b.Used() != c.charged {
 			t.Errorf("%s: %d bytes are counted, want %d", c.name, b.Used(), c.charged)
 		}
-		a.Release()
+		a.Close()
 	}
 }
 
 func TestArenaSaysWhenThereIsNoRoom(t *testing.T) {
 	t.Parallel()
-	if a := NewArena(budget(4<<10 - 1)); a != nil {
+	little := budget(4<<10 - 1)
+	if closed := new(Arena); closed.Open(little) || closed.Opened() || little.Used() != 0 {
 		t.Error("an arena of 4 KiB fits in less")
 	}
 	b := budget(20 << 10)
-	a := NewArena(b)
+	a := opened(t, b)
 	kept, ok := a.Append(nil, []byte(strings.Repeat("x", 3000)), -1)
 	if !ok {
 		t.Fatal("no room for 3000 bytes in the first block")
 	}
-	if other := NewArena(b); other == nil {
+	if other := new(Arena); !other.Open(b) {
 		t.Error("no room for a second arena of 4 KiB")
 	} else {
 		if more, ok := a.Append(kept, make([]byte, 3000), -1); ok || string(more) != strings.Repeat("x", 3000) {
@@ -98,18 +108,18 @@ func TestArenaSaysWhenThereIsNoRoom(t *testing.T) {
 		if b.Used() != 8<<10 {
 			t.Errorf("%d bytes are counted, want those of the two arenas", b.Used())
 		}
-		other.Release()
+		other.Close()
 	}
 	if more, ok := a.Append(kept, make([]byte, 3000), -1); !ok || len(more) != 6000 {
-		t.Errorf("got %d bytes, %v, want room for 6000 once another is released", len(more), ok)
+		t.Errorf("got %d bytes, %v, want room for 6000 once another is closed", len(more), ok)
 	}
-	a.Release()
+	a.Close()
 	if b.Used() != 0 {
-		t.Errorf("%d bytes are used after the last Release", b.Used())
+		t.Errorf("%d bytes are used after the last Close", b.Used())
 	}
 }
 
-// What one goroutine has filled another releases, while blocks go round.
+// What one goroutine has filled another closes, while blocks go round.
 func TestArenasAreHandedOver(t *testing.T) {
 	t.Parallel()
 	b := budget(1 << 30)
@@ -123,7 +133,7 @@ func TestArenasAreHandedOver(t *testing.T) {
 	for i := range byte(2) {
 		wg.Go(func() {
 			for n := range 500 {
-				a := NewArena(b)
+				a := opened(t, b)
 				p, _ := a.Append(nil, bytes.Repeat([]byte{i}, 100+n*100), -1)
 				filling <- filled{a, p, i}
 			}
@@ -135,25 +145,26 @@ func TestArenasAreHandedOver(t *testing.T) {
 			if n := bytes.Count(f.bytes, []byte{f.fill}); n != len(f.bytes) {
 				t.Errorf("%d of %d bytes are not those that were put there", len(f.bytes)-n, len(f.bytes))
 			}
-			f.arena.Release()
+			f.arena.Close()
 		}
 	})
 	wg.Wait()
 	if b.Used() != 0 {
-		t.Errorf("%d bytes are used after the last Release", b.Used())
+		t.Errorf("%d bytes are used after the last Close", b.Used())
 	}
 }
 
 func BenchmarkArenaOfAnExchange(b *testing.B) {
 	head, body := make([]byte, 300), make([]byte, 1024)
 	all := budget(1 << 30)
+	a := new(Arena)
 	for b.Loop() {
-		a := NewArena(all)
+		a.Open(all)
 		a.Append(nil, head, len(head))
 		for range 2 {
 			a.Append(nil, head, len(head))
 			a.Append(nil, body, len(body))
 		}
-		a.Release()
+		a.Close()
 	}
 }

@@ -9,6 +9,7 @@ func TestAllocatesNothingInSteadyState(t *testing.T) {
 	q := Queue{Pool: &p}
 	var m Mark
 	var in Inbox
+	var arena Arena
 	var budget Budget
 	budget.SetLimit(1 << 30)
 	intake := NewIntake(&p)
@@ -58,11 +59,11 @@ func TestAllocatesNothingInSteadyState(t *testing.T) {
 			b.Release()
 		}},
 		{"an arena that grows", func() {
-			a := NewArena(&budget)
-			kept, _ := a.Append(nil, head, len(head))
-			kept, _ = a.Append(kept, body, 300000)
-			a.Append(kept, body, 300000)
-			a.Release()
+			arena.Open(&budget)
+			kept, _ := arena.Append(nil, head, len(head))
+			kept, _ = arena.Append(kept, body, 300000)
+			arena.Append(kept, body, 300000)
+			arena.Close()
 		}},
 		{"a budget", func() {
 			budget.Adjust(100)

@@ -207,27 +207,22 @@ type Exchange struct {
 	Request *Message
 	Record  bool // drawn to be recorded
 
-	// Memory holds the bytes of all messages; nil if nothing was captured. It is
-	// given back by Release.
+	// Memory is what a captured exchange lies in; nil if it is not captured.
 	Memory Memory
 }
 
-// Memory is where the bytes of captured messages lie. Any goroutine may give it
-// back, once.
+// Memory is where a captured exchange lies. Any goroutine may give it back, once.
 type Memory interface{ Release() }
 
-// Release gives back what the messages of a captured exchange held, and takes
-// the messages away: whoever wants to keep some of their bytes has copied them
-// before. Everything else of x stays. Whoever ends up with a captured exchange
-// calls it; of one that is not captured, or was released before, it does nothing.
+// Release gives back what a captured exchange lies in: the bytes of its messages,
+// the messages, the outcomes and x itself, which are somebody else's from then on.
+// Strings that were taken out of it stay good, though each may hold a few kilobytes
+// of others: what is kept for long is cloned. Anything else that is to be kept must
+// have been copied. Whoever ends up with a captured exchange calls it, once;
+// of one that is not captured it does nothing.
 func (x *Exchange) Release() {
-	if x.Memory == nil {
-		return
-	}
-	x.Memory.Release()
-	x.Memory, x.Request, x.Primary.Answer = nil, nil, nil
-	for i := range x.Copies {
-		x.Copies[i].Answer = nil
+	if x.Memory != nil {
+		x.Memory.Release()
 	}
 }
 

@@ -84,7 +84,7 @@ func round(n int, proxy string, cpu float64, copies uint64) sample {
 
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
-	promise := target{"x", ours100, nginxMirror, 0.35}
+	promise := target{"x", ours100, nginxMirror, 0.35, cpuRatio}
 	tests := map[string]struct {
 		samples samples
 		ratio   string

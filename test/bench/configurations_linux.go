@@ -110,6 +110,9 @@ routes:
 {{- if .Body}}
             body: {limit: {{.Body}}}
 {{- end}}
+{{- if .Compare}}
+            compare: {percent: {{.Compared}}}
+{{- end}}
 {{- end}}
 backends:
   - {name: primary, endpoints: ["{{.Primary}}"]{{if .Wire.GRPC}}, protocol: HTTP2{{end}}}

@@ -21,6 +21,8 @@ type contestant struct {
 	Bare     bool    // the shadow answers without a body
 	Pipeline int     // copies in flight on a connection to the shadow
 	Body     string  // body limit of the mirror; empty: the default
+	Compare  bool    // it compares answers …
+	Compared float64 // … to so many percent of the copied requests
 	Stream   bool    // nginx: pass a request's body on as it comes, as the others always do
 	Wire     wire    // what it speaks; set by the workload
 }
@@ -47,6 +49,9 @@ const (
 	oursBare     = "understudy-100-bare"
 	oursPipe     = "understudy-pipelined"
 	oursPipeBare = "understudy-pipelined-bare"
+	compare0     = "compare-0"
+	compare10    = "compare-10"
+	compare100   = "compare-100"
 )
 
 // contestants are all that are measured, in the order of the first round.
@@ -69,6 +74,9 @@ var contestants = []contestant{
 	{Name: nginxBest, Program: "nginx", Mirror: true, Percent: 100, Bare: true},
 	{Name: oursBare, Program: "understudy", Mirror: true, Percent: 100, Bare: true},
 	{Name: oursPipeBare, Program: "understudy", Mirror: true, Percent: 100, Pipeline: 16, Bare: true},
+	{Name: compare0, Program: "understudy", Mirror: true, Percent: 100, Compare: true},
+	{Name: compare10, Program: "understudy", Mirror: true, Percent: 100, Compare: true, Compared: 10},
+	{Name: compare100, Program: "understudy", Mirror: true, Percent: 100, Compare: true, Compared: 100},
 }
 
 // choose picks the named ones of all, in their own order; no names picks all.
@@ -117,7 +125,11 @@ func (p *place) command(file string) *exec.Cmd {
 	case "envoy":
 		return exec.Command(p.Executable, "-c", file, "--concurrency", strconv.Itoa(p.Cores), "--disable-hot-restart", "-l", "error")
 	}
-	return exec.Command(p.Executable, "run", "-c", file)
+	args := []string{"run", "-c", file}
+	if p.Compare {
+		args = append(args, "--pprof") // see loopShare
+	}
+	return exec.Command(p.Executable, args...)
 }
 
 // programs finds the executables of what is to be measured.

@@ -6,6 +6,7 @@
 //	go run ./test/bench -quick              # the same in a minute or two, too short to believe
 //	go run ./test/bench -rows get-200 -proxies nginx-mirror,understudy-100
 //	go run ./test/bench -protocols          # TLS, HTTP/2 and gRPC, beside nginx and Envoy
+//	go run ./test/bench -compare            # what it costs to have answers compared
 //	go run ./test/bench -scale              # connections, reloads, large bodies
 //
 // The proxies take turns (A B C, then B C A, …) so that what else happens on

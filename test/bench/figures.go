@@ -87,13 +87,15 @@ func (s samples) against(other samples, f func(a, b *sample) float64) spread {
 	return spreadOf(v)
 }
 
-func cpuRatio(a, b *sample) float64 { return a.CPUMicros() / b.CPUMicros() }
+func cpuRatio(a, b *sample) float64  { return a.CPUMicros() / b.CPUMicros() }
+func loopRatio(a, b *sample) float64 { return a.LoopMicros / b.LoopMicros }
 
 // target is a promise about CPU per request.
 type target struct {
 	title       string
 	of, against string
 	atMost      float64
+	ratio       func(of, against *sample) float64
 }
 
 // idleAtMost is the promise for a proxy without traffic, in percent of a core.
@@ -107,7 +109,7 @@ const lostAtMost = 1.0
 // verdict is empty if a side was not measured.
 func (t *target) judge(all samples, workload string) (ratio spread, verdict string) {
 	of, against := all.of(workload, t.of), all.of(workload, t.against)
-	ratio = of.against(against, cpuRatio)
+	ratio = of.against(against, t.ratio)
 	if ratio.n == 0 {
 		return ratio, ""
 	}

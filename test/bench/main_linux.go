@@ -33,6 +33,7 @@ type options struct {
 	quick      bool
 	scale      bool
 	suite      *suite
+	pprof      bool // understudy serves profiles, see suite.loops
 	rounds     int
 	rows       string
 	proxies    string
@@ -52,13 +53,14 @@ func parseOptions(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&o.quick, "quick", false, "one short round, without a verdict")
 	f.BoolVar(&o.scale, "scale", false, "connections, reloads and large bodies instead of speed")
+	compare := f.Bool("compare", false, "what it costs to have answers compared, instead of speed")
 	protocols := f.Bool("protocols", false, "TLS, HTTP/2 and gRPC, beside nginx and Envoy, instead of speed")
 	f.IntVar(&o.rounds, "rounds", 0, "interleaved rounds (default 3, or 1 with -quick)")
-	f.StringVar(&o.rows, "rows", "", "workloads to run, by comma: get-200, get-10k, post-4k, post-64k, post-chunked, latency, idle; with -protocols tls-get-200, tls-post-4k, h2-get-200, h2c-get-200, grpc-unary, grpc-stream; with -scale connections, reload, bodies (default all)")
+	f.StringVar(&o.rows, "rows", "", "workloads to run, by comma: get-200, get-10k, post-4k, post-64k, post-chunked, latency, idle; with -protocols tls-get-200, tls-post-4k, h2-get-200, h2c-get-200, grpc-unary, grpc-stream; with -compare get-1k, get-10k, post-1k; with -scale connections, reload, bodies (default all)")
 	f.StringVar(&o.proxies, "proxies", "", "contestants, by comma, as named in the tables (default all)")
-	f.StringVar(&o.out, "out", "", "Markdown file to write, with JSON beside it; - for none (default docs/bench/speed.md, protocols.md or scale.md, none with -quick)")
+	f.StringVar(&o.out, "out", "", "Markdown file to write, with JSON beside it; - for none (default docs/bench/speed.md, protocols.md, compare.md or scale.md, none with -quick)")
 	f.StringVar(&o.understudy, "understudy", "bin/understudy", "the understudy to measure")
-	f.DurationVar(&o.time, "time", 0, "load for each measurement (default 2s, or 600ms with -quick)")
+	f.DurationVar(&o.time, "time", 0, "load for each measurement (default 2s, 10s with -compare, 600ms with -quick)")
 	f.DurationVar(&o.idle, "idle", 0, "how long to watch idle proxies (default 10s, or 3s with -quick)")
 	f.Float64Var(&o.rate, "rate", 4000, "requests per second for latency and reload")
 	f.IntVar(&o.conns, "conns", 64, "connections of the load generator")
@@ -71,9 +73,13 @@ func parseOptions(args []string) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	if o.suite = &speedSuite; *protocols {
+	switch o.suite = &speedSuite; {
+	case *protocols:
 		o.suite = &protocolSuite
+	case *compare:
+		o.suite = &compareSuite
 	}
+	o.pprof = o.suite.loops
 	o.fillIn()
 	if *size == 0 {
 		if *size = 10; o.quick {
@@ -86,6 +92,9 @@ func parseOptions(args []string) (options, error) {
 
 func (o *options) fillIn() {
 	rounds, span, idle, out := 3, 2*time.Second, 10*time.Second, o.suite.out()
+	if o.suite.loops {
+		span = 10 * time.Second // a profile takes a hundred looks a second
+	}
 	if o.scale {
 		out = "docs/bench/scale.md"
 	}

@@ -19,6 +19,7 @@ type workload struct {
 	Body    int64 // bytes of the request's body
 	Chunked bool
 	Chunk   int  // bytes of a chunk
+	Same    bool // the shadow answers as the primary does
 	Open    bool // open loop at a fixed rate, for latency
 
 	Wire    wire
@@ -43,8 +44,9 @@ type sample struct {
 	Proxy    string `json:"proxy"`
 	Round    int    `json:"round"` // from 0
 
-	UserMicros   float64 `json:"user_us"`   // per live request
-	SystemMicros float64 `json:"system_us"` // per live request
+	UserMicros   float64 `json:"user_us"`           // per live request
+	SystemMicros float64 `json:"system_us"`         // per live request
+	LoopMicros   float64 `json:"loop_us,omitempty"` // the event loops' part of the two
 	Throughput   float64 `json:"throughput"`
 	P50Micros    float64 `json:"p50_us"`
 	P99Micros    float64 `json:"p99_us"`
@@ -123,6 +125,7 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	if err != nil {
 		return s, err
 	}
+	share := b.watchLoops(ctx, r)
 	result, err := b.drive(ctx, w, r, drive{span: b.options.time, expect: warmed.Throughput})
 	if err != nil {
 		return s, fmt.Errorf("load %s: %w", c.Name, err)
@@ -147,6 +150,11 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 		s.Throughput *= float64(w.Messages)
 	}
 	s.charge(before, after, result.CPU)
+	part, err := share()
+	if err != nil {
+		return s, err
+	}
+	s.LoopMicros = part * s.CPUMicros()
 	lost, err := lostCopies(ctx, r)
 	if err != nil {
 		return s, err

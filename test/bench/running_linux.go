@@ -137,13 +137,17 @@ type stage struct{ primary, shadow, bare *load.UpstreamProcess }
 
 func openStage(w workload) (*stage, error) {
 	answer, grpc := w.Answer, w.Wire.GRPC
+	shadow := load.UpstreamOptions{AnswerBytes: answer, Fill: 's', CheckBody: true, GRPC: grpc}
+	if w.Same {
+		shadow.Fill, shadow.EchoID = 'p', true
+	}
 	s := &stage{}
 	for _, u := range []struct {
 		process **load.UpstreamProcess
 		options load.UpstreamOptions
 	}{
 		{&s.primary, load.UpstreamOptions{AnswerBytes: answer, Fill: 'p', EchoID: true, CheckBody: true, GRPC: grpc}},
-		{&s.shadow, load.UpstreamOptions{AnswerBytes: answer, Fill: 's', CheckBody: true, GRPC: grpc}},
+		{&s.shadow, shadow},
 		{&s.bare, load.UpstreamOptions{NoBody: true, CheckBody: true}},
 	} {
 		p, err := load.StartUpstreamProcess(u.options)
