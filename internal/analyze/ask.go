@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"time"
+
 	"github.com/understudy-proxy/understudy/internal/compare"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
@@ -19,16 +21,44 @@ func (m *mirror) ask(h *held, x *traffic.Exchange, c *traffic.Outcome, raw *traf
 	q := &Question{
 		Route: m.label.Route, Rule: m.label.Rule, Mirror: m.label.Mirror, Backend: m.way.mirror.Backend,
 		ID: x.ID, Request: keepMessage(raw), Live: &live,
-		mirror: m, held: h, control: control, x: &own, size: bytes, delay: delay(),
+		mirror: m, held: h, control: control, x: &own, size: bytes, delay: m.delay(),
 	}
 	if control && m.way.mirror.Compare.Baseline != "" {
 		q.Backend, q.delay = m.way.mirror.Compare.Baseline, 0
 	}
-	h.asking = true
-	for p := range m.placesOf(h) {
+	m.put(q)
+}
+
+// delay is when the shadow is asked.
+func (m *mirror) delay() time.Duration {
+	return askAfter + time.Duration(m.random.Int64N(int64(askAfter)))
+}
+
+// put sends a question on its way.
+func (m *mirror) put(q *Question) {
+	q.held.asking = true
+	q.asked++
+	for p := range m.placesOf(q.held) {
 		p.asking++
 	}
 	m.asker.put(q)
+}
+
+// insist asks once more, if nothing is known yet of a place where few pairs differ.
+func (m *mirror) insist(q *Question) {
+	h := q.held
+	if q.asked >= mostOfOne || q.Backend != m.way.mirror.Backend {
+		return
+	}
+	for i := range h.findings {
+		if p := h.endpoint.undecided(&h.findings[i]); p != nil && p.Asked+int64(p.asking) < enoughAgreed {
+			if m.asker.room(q.size) {
+				q.control, q.delay = false, m.delay()
+				m.put(q)
+			}
+			return
+		}
+	}
 }
 
 // placesOf yields the places of a pair's findings, each once.
@@ -59,6 +89,7 @@ func (m *mirror) hear(q *Question, again *traffic.Outcome) {
 		}
 	}
 	m.consider(e, h.findings)
+	m.insist(q)
 	for i := range h.findings {
 		if p := e.index[spotOf(&h.findings[i].Difference)]; p != nil {
 			m.conclude(e, p, false)
@@ -78,7 +109,7 @@ func (m *mirror) hearShadow(q *Question, again *traffic.Outcome) {
 	e.answered(h.findings, r.Differences)
 	if q.control {
 		e.repeated(r.Differences)
-		h.pair.Controlled, h.pair.ControlMismatch = true, m.controlDiffers(e, r.Differences)
+		h.pair.Controlled, h.quarrel = true, e.quarrel(r.Differences)
 	}
 	if len(h.findings) == 0 {
 		return
@@ -88,6 +119,8 @@ func (m *mirror) hearShadow(q *Question, again *traffic.Outcome) {
 	for p := range m.placesOf(h) {
 		if !h.again[spot{p.Path, p.Kind}] {
 			p.Drifts++
+		} else {
+			p.Stayed++
 		}
 	}
 }
@@ -104,30 +137,40 @@ func (m *mirror) hearBaseline(q *Question, again *traffic.Outcome) {
 	for i := range r.Differences {
 		m.liveDiffers(e, &r.Differences[i], seen)
 	}
-	q.held.pair.Controlled, q.held.pair.ControlMismatch = true, m.controlDiffers(e, r.Differences)
+	q.held.pair.Controlled, q.held.quarrel = true, e.quarrel(r.Differences)
 }
 
-// controlDiffers says whether two answers that should be equal differ beyond what
-// is known to be noise. What only the shadow does is no excuse for it.
-func (m *mirror) controlDiffers(e *endpoint, differences []compare.Difference) bool {
-	for i := range differences {
-		d := &differences[i]
-		p := e.index[spotOf(d)]
-		switch {
-		case p == nil:
-			return true
-		case p.Standing == noise:
-			if d.Kind == compare.Changed && !d.Similar {
-				if s := e.index[spot{d.Path, shape}]; s != nil && s.Standing != noise {
-					return true
-				}
-			}
-		case p.Standing == renamed, p.Standing == unsteady, p.steadyAtPrimary(e):
-		case p.Standing == learning && !p.structural():
-			// It is about to be known; most of what differs so is noise.
-		default:
-			return true
+// quarrel are the places where two answers that should be equal differ: all but
+// what is known to be noise.
+func (e *endpoint) quarrel(differences []compare.Difference) []spot {
+	var all []spot
+	for s := range spots(differences) {
+		if s.kind == shape && e.index[s] == nil {
+			continue // it was never seen but here, and is part of a value that is noise
+		}
+		if p := e.index[s]; p == nil || p.Standing != noise && p.Standing != renamed {
+			all = append(all, s)
 		}
 	}
-	return false
+	return all
+}
+
+// contests says whether places that differ between two answers of the shadow, or of
+// the primary's version, say that differences are nothing special; wait says that it
+// is not known yet. What only the shadow does is no excuse for it.
+func (e *endpoint) contests(places []spot) (contests, wait bool) {
+	for _, s := range places {
+		p := e.index[s]
+		if p == nil {
+			return true, false
+		}
+		switch {
+		case p.Standing == noise, p.Standing == renamed, p.Standing == unsteady, p.steadyAtPrimary(e), p.oddOneOut(e):
+		case p.Standing == learning, p.Drifts < enoughDrifts && p.Stayed < enoughStayed && !p.structural():
+			wait = true
+		default:
+			contests = true
+		}
+	}
+	return contests, wait && !contests
 }

@@ -2,7 +2,6 @@ package analyze
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +25,7 @@ type Question struct {
 	x       *traffic.Exchange // redacted, with both answers; Copies has the one it is about
 	size    int64
 	delay   time.Duration
+	asked   int // times
 }
 
 // Asker sends a question and returns what came of it; the outcome's times count
@@ -48,6 +48,7 @@ const (
 	questionsRate = 10.0     // a second, and
 	questionShare = 0.1      // for each pair that is looked at,
 	questionBurst = 64.0     // at most so many at once
+	mostOfOne     = 4        // times that one request is sent again
 )
 
 // Shadows are asked once more after this long, and up to twice as long: a replica
@@ -129,5 +130,3 @@ func (a *asker) close() {
 	a.cancel()
 	a.running.Wait()
 }
-
-func delay() time.Duration { return askAfter + time.Duration(rand.Int64N(int64(askAfter))) }

@@ -20,6 +20,7 @@ const (
 	laterSights     = 16  // one in so many
 	alike           = 0.8 // the Jaccard index from which on two signatures are one
 	othersSignature = "and others"
+	othersEndpoint  = "*"
 )
 
 // sight is what a held pair is remembered by, should it turn out to count.
@@ -160,15 +161,12 @@ func sortOfValue(f *finding, v *compare.Value) string {
 // find returns the cluster of a signature, or the one that is most like it, or a
 // new one.
 func (c *clusters) find(endpoint string, class compare.Class, signature []string, sure []finding, s *sight) *cluster {
-	key := endpoint + "\x00" + strings.Join(signature, "\x00")
+	key := keyOf(endpoint, signature)
 	if k := c.exact[key]; k != nil {
 		return k
 	}
 	if len(c.exact) >= 4*mostClusters {
-		clear(c.exact) // those that are like others; they are found again
-		for _, k := range c.all {
-			c.exact[k.Endpoint+"\x00"+strings.Join(k.Signature, "\x00")] = k
-		}
+		c.reindex() // those that are like others are found again
 	}
 	var found *cluster
 	best := alike
@@ -200,12 +198,13 @@ func (c *clusters) id(key string) string {
 
 // others is the cluster of what no other has room for.
 func (c *clusters) others() *cluster {
-	if k := c.exact[othersSignature]; k != nil {
+	key := keyOf(othersEndpoint, []string{othersSignature})
+	if k := c.exact[key]; k != nil {
 		return k
 	}
-	k := &cluster{ID: c.id(othersSignature), Endpoint: "*", Class: compare.Diff, Title: "differences of many more kinds", Signature: []string{othersSignature}, Traits: newFrequent()}
+	k := &cluster{ID: c.id(key), Endpoint: othersEndpoint, Class: compare.Diff, Title: "differences of many more kinds", Signature: []string{othersSignature}, Traits: newFrequent()}
 	c.all = append(c.all, k)
-	c.exact[othersSignature] = k
+	c.exact[key] = k
 	return k
 }
 
@@ -290,8 +289,17 @@ func (c *clusters) rename(from, to string) {
 			k.Endpoint, k.changed = to, true
 		}
 	}
+	c.reindex()
+}
+
+// reindex makes the index of signatures anew.
+func (c *clusters) reindex() {
 	clear(c.exact)
 	for _, k := range c.all {
-		c.exact[k.Endpoint+"\x00"+strings.Join(k.Signature, "\x00")] = k
+		c.exact[keyOf(k.Endpoint, k.Signature)] = k
 	}
+}
+
+func keyOf(endpoint string, signature []string) string {
+	return endpoint + "\x00" + strings.Join(signature, "\x00")
 }

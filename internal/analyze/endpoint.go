@@ -26,6 +26,7 @@ type endpoint struct {
 	index   map[spot]*place
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
+	minutes []minute
 	changed bool // since it was saved
 }
 
@@ -254,6 +255,7 @@ func (e *endpoint) absorbPlace(other *place) {
 	p.Repeats += other.Repeats
 	p.Live += other.Live
 	p.Drifts += other.Drifts
+	p.Stayed += other.Stayed
 	p.First = 0
 	if p.Values.Seen < other.Values.Seen {
 		p.Values = other.Values
@@ -282,5 +284,6 @@ func (e *endpoint) plain(traits []string) {
 // count adds a pair that has been decided about.
 func (e *endpoint) count(class compare.Class) {
 	e.Classes[class]++
+	e.roll(class, time.Now())
 	e.changed = true
 }

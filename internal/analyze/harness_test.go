@@ -131,7 +131,7 @@ func (s *stage) exchange(request string, primary, shadow answer) *traffic.Exchan
 	x.Primary = primary.outcome(0)
 	x.Primary.Backend, x.Primary.Fate = "a", ""
 	x.Status = x.Primary.Status
-	c := shadow.outcome(0)
+	c := shadow.outcome(100 * time.Microsecond)
 	c.Backend, c.Mirror, c.Compare = "b", "b", true
 	x.Copies = []traffic.Outcome{c}
 	return x

@@ -20,6 +20,7 @@ type held struct {
 	findings []finding
 	asking   bool          // the shadow has not answered yet
 	again    map[spot]bool // where the answers differ still, asked once more; nil if the shadow did not say
+	quarrel  []spot        // of a control, where its answers differ
 	sight    *sight
 }
 
@@ -29,10 +30,25 @@ func (m *mirror) hold(h *held) {
 		return
 	}
 	e := h.endpoint
-	if len(e.held) >= mostHeld {
+	if len(e.held) >= mostHeld && !m.answerable(e) {
 		m.force(e)
 	}
+	if len(e.held) >= mostHeld {
+		m.passed++
+		return
+	}
 	e.held = append(e.held, h)
+}
+
+// answerable says that what the oldest held pair of e waits for will be known soon.
+func (m *mirror) answerable(e *endpoint) bool {
+	h := e.held[0]
+	for i := range h.findings {
+		if p := e.undecided(&h.findings[i]); p != nil && p.asking > 0 {
+			return true
+		}
+	}
+	return h.asking
 }
 
 // force decides about what the oldest held pair of e waits for.
@@ -43,6 +59,9 @@ func (m *mirror) force(e *endpoint) {
 		if p := e.undecided(&h.findings[i]); p != nil {
 			m.conclude(e, p, true)
 		}
+	}
+	if _, wait := e.contests(h.quarrel); wait {
+		h.quarrel = nil // it never came up again
 	}
 	m.release(e)
 }
@@ -74,6 +93,11 @@ func (m *mirror) settle(h *held) bool {
 			sure = append(sure, h.findings[i])
 		}
 	}
+	contests, wait := h.endpoint.contests(h.quarrel)
+	if wait {
+		return false
+	}
+	h.pair.ControlMismatch = contests
 	m.count(h, sure)
 	return true
 }
@@ -83,8 +107,12 @@ func (m *mirror) count(h *held, sure []finding) {
 	e := h.endpoint
 	class := h.class
 	switch {
-	case class == compare.ShadowError || h.pair.PrimaryFailed:
+	case class == compare.ShadowError:
 		// Errors have a check of their own.
+	case h.pair.PrimaryFailed:
+		if class == compare.Diff {
+			class = compare.NoiseOnly // what a failure says is no answer
+		}
 	case len(sure) == 0:
 		if class != compare.Match {
 			class = quiet(h.findings, class)
@@ -160,10 +188,10 @@ func (e *endpoint) drifts(sure []finding) bool {
 			return false
 		}
 		p := e.index[spotOf(&f.Difference)]
-		if p == nil || p.Live > 0 {
+		if p == nil {
 			continue
 		}
-		if p.Standing == unsteady || float64(e.Live)*float64(p.Drifts)/float64(max(e.Pairs, 1)) >= clearlySteady {
+		if p.Standing == unsteady || p.oddOneOut(e) || p.Live == 0 && float64(e.Live)*float64(p.Drifts)/float64(max(e.Pairs, 1)) >= clearlySteady {
 			return false
 		}
 	}

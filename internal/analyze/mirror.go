@@ -30,8 +30,11 @@ type mirror struct {
 	primary  string // name of the backend whose answers the shadow's were compared with last
 	comparer *compare.Comparer
 	random   *rand.Rand
-	asker    *asker // nil = the shadow is not asked again
-	print    string // of the settings that what was learned belongs to
+	asker    *asker   // nil = the shadow is not asked again
+	print    string   // of the settings that what was learned belongs to
+	changed  bool     // since it was saved
+	wipe     bool     // what was saved is of no use any more
+	merged   []string // endpoints that were saved and are no more
 
 	since      time.Time
 	templates  *judge.Templates
@@ -40,6 +43,8 @@ type mirror struct {
 	renamings  renamings
 	twins      twins
 	clusters   *clusters
+	hearsay    map[spot]int // at how many endpoints more it is noise than not
+	passed     int64        // pairs that there was no room to hold
 }
 
 func newMirror(l label, w way, print string) (*mirror, error) {
@@ -60,7 +65,7 @@ func (m *mirror) forget() error {
 	m.templates, m.since = templates, time.Now()
 	m.everywhere = judge.NewTally(judge.Everywhere, m.params)
 	m.endpoints = make(map[string]*endpoint)
-	m.renamings, m.twins = renamings{}, twins{}
+	m.renamings, m.twins, m.hearsay = renamings{}, twins{}, make(map[spot]int)
 	m.clusters = newClusters(m)
 	m.random = rand.New(rand.NewPCG(1, 2))
 	return nil
@@ -99,6 +104,7 @@ func (m *mirror) merge(from, to string) {
 		return
 	}
 	delete(m.endpoints, from)
+	m.merged = append(m.merged, from)
 	e := m.endpoints[to]
 	if e == nil {
 		e = newEndpoint(to, m.params)
@@ -112,7 +118,7 @@ func (m *mirror) merge(from, to string) {
 // look compares one copy's answer with the primary's. raw is the request as it
 // came, nil if it must not be sent again.
 func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Message) {
-	m.primary = x.Primary.Backend
+	m.primary, m.changed = x.Primary.Backend, true
 	e := m.endpoint(x)
 	control := raw != nil && m.asker != nil && m.draw(e)
 	r := m.comparer.Compare(x, &x.Primary, c, compare.Options{Endpoint: e.Name, Demoted: e.demotes})
@@ -160,7 +166,7 @@ func failed(o *traffic.Outcome) bool {
 		return true
 	}
 	switch o.GRPC.Status {
-	case traffic.GRPCUnknown, traffic.GRPCDeadlineExceeded, traffic.GRPCInternal, traffic.GRPCUnavailable, "DATA_LOSS":
+	case traffic.GRPCUnknown, traffic.GRPCDeadlineExceeded, traffic.GRPCUnimplemented, traffic.GRPCInternal, traffic.GRPCUnavailable, "DATA_LOSS":
 		return true
 	}
 	return false
@@ -190,7 +196,7 @@ func (m *mirror) wants(e *endpoint, findings []finding) bool {
 	if !m.asks(e) {
 		return false
 	}
-	const enough, well, seldom = 12, 32, 16
+	const enough, well, seldom = manyAsked, 32, 16
 	for i := range findings {
 		p := e.undecided(&findings[i])
 		if p != nil {
@@ -231,9 +237,13 @@ func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 		} else {
 			p.Standing, p.Why = p.decide(e, m.asks(e))
 		}
+		if p.Standing == learning && m.hearsay[spot{p.Path, p.Kind}] >= enoughHearsay {
+			p.Standing, p.Why = noise, "as at other endpoints"
+		}
+		m.tell(p)
 	case real:
 		const many = 16
-		if p.Asked >= many && 2*p.Disagreed >= p.Asked && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
+		if p.Asked >= many && p.unsteady() && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
 			p.Standing, p.Why = noise, "shadow repeats"
 		}
 	case noise:
@@ -246,6 +256,26 @@ func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 	}
 	e.demote(p)
 	return true
+}
+
+// enoughHearsay endpoints say that a place of this name is noise at the next one
+// too. One that says otherwise weighs as much as all of them.
+const enoughHearsay = 3
+
+// tell has what was found out about a place tell something about others. Only
+// headers and fields of the body's top have names that mean the same everywhere.
+func (m *mirror) tell(p *place) {
+	if p.structural() || len(m.hearsay) >= mostPlaces {
+		return
+	}
+	switch p.Standing {
+	case noise:
+		if p.Why != "as at other endpoints" {
+			m.hearsay[spot{p.Path, p.Kind}]++
+		}
+	case real, unsteady:
+		m.hearsay[spot{p.Path, p.Kind}] -= 1000
+	}
 }
 
 // conclusion decides about all that is still open, with what is known.

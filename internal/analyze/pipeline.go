@@ -13,12 +13,15 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/redact"
+	"github.com/understudy-proxy/understudy/internal/store"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // Options are what a pipeline is given besides the configuration.
 type Options struct {
 	Log     *slog.Logger   // nil = nothing is logged
+	Store   store.Store    // keeps what was learned, over restarts; nil = nothing does. It is the caller's to close, after the pipeline
 	Takers  []traffic.Sink // get every exchange, redacted, before its memory is given back: they have copied what they need when Offer returns
 	Offline bool           // the shadow is not asked again
 	Asker   Asker          // who asks it; nil = by HTTP
@@ -52,13 +55,12 @@ type Pipeline struct {
 
 	mu       sync.Mutex // guards what follows, and all that is learned
 	cfg      *config.Config
-	redactor redactor
+	redactor *redact.Redactor
+	unsaved  bool      // the last attempt to save has failed
+	pruned   time.Time // when old rollups were last deleted
 	mirrors  map[label]*mirror
 	raw      traffic.Message // of the request that is looked at, before it was redacted
 }
-
-// redactor replaces what is secret in an exchange.
-type redactor interface{ Exchange(x *traffic.Exchange) }
 
 // item is what waits in the queue: an exchange, or somebody who wants to know that
 // all before was looked at.
@@ -120,7 +122,7 @@ func (p *Pipeline) Offer(x *traffic.Exchange) bool {
 func (p *Pipeline) Apply(cfg *config.Config) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	redactor, err := newRedactor(cfg.Redact)
+	redactor, err := redact.New(cfg.Redact)
 	if err != nil {
 		return fmt.Errorf("redact: %w", err)
 	}
@@ -159,10 +161,22 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 		if old := p.mirrors[l]; old != nil && old.print == m.print {
 			old.way, old.comparer = m.way, m.comparer
 			m = old
+		} else if err := p.resume(m); err != nil {
+			return err
 		}
 		next[l] = m
 	}
 	return nil
+}
+
+// resume takes up what was saved of a new mirror.
+func (p *Pipeline) resume(m *mirror) error {
+	if p.options.Store == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
+	defer cancel()
+	return m.load(ctx, p.options.Store)
 }
 
 // fingerprint says what the learned belongs to: the shadow's endpoints and how it
@@ -188,6 +202,7 @@ func (p *Pipeline) Reset(name string) error {
 			if err := m.forget(); err != nil {
 				return err
 			}
+			m.wipe, m.changed = true, true
 		}
 	}
 	return nil
@@ -233,10 +248,3 @@ func (p *Pipeline) Close(ctx context.Context) error {
 
 // redactedMark is in every token that redaction puts in a secret's place.
 const redactedMark = "redacted"
-
-func newRedactor(config.Redact) (redactor, error) { return nothing{}, nil }
-
-type nothing struct{}
-
-// Exchange implements redactor.
-func (nothing) Exchange(*traffic.Exchange) {}

@@ -49,9 +49,11 @@ type place struct {
 	// Identical requests whose answers by the primary differed here.
 	Live   int64  `json:"live,omitempty"`
 	Drifts int64  `json:"drifts,omitempty"` // pairs that agreed here when the shadow was asked once more
+	Stayed int64  `json:"stayed,omitempty"` // pairs that did not
 	Values values `json:"values"`
 
-	asking int // questions about it that are on their way
+	asking int   // questions about it that are on their way
+	saved  int64 // its sum when it was saved last
 }
 
 // structural says that the place is about what there is, not about values: it is
@@ -67,6 +69,9 @@ const (
 	fewAgreed       = 4    // the same, where so small a share differs that it looks like a fault
 	enoughDisagreed = 3    // answers, all of them different: not steady
 	enoughAsked     = 6    // answers, of which a quarter are different: not steady
+	manyAsked       = 24   // answers, of which less are
+	enoughDrifts    = 12   // pairs that the shadow took back, when it hardly ever stayed with its answer
+	enoughStayed    = 3    // pairs in which it did
 	enoughStructure = 2    // answers that say that structure is no accident of the moment
 	enoughSeen      = 16   // pairs, where nobody can be asked
 	patience        = 64   // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
@@ -91,6 +96,21 @@ func (p *place) steadyAtPrimary(e *endpoint) bool {
 	return float64(e.Live)*float64(p.Repeats)/float64(e.Repeats) >= clearlySteady
 }
 
+// unsteady says that the shadow's answers to the same request differ here often.
+func (p *place) unsteady() bool {
+	return float64(p.Disagreed) >= unsteadyShare*float64(p.Asked)
+}
+
+// oddOneOut says that it is the shadow that is wrong now and then. If both versions
+// were, then asked once more the shadow would stay with its answer as often as it
+// takes it back; and a thing that has changed meanwhile changes at the primary too.
+func (p *place) oddOneOut(e *endpoint) bool {
+	if p.Drifts < enoughDrifts || 5*p.Stayed > p.Drifts {
+		return false
+	}
+	return 2*p.Live*max(e.Pairs, 1) < p.Drifts*max(e.Live, 1)
+}
+
 // decide looks at the evidence and returns the standing that follows from it, with
 // the reason. ask says that the shadow can be asked about the place.
 func (p *place) decide(e *endpoint, ask bool) (standing, string) {
@@ -101,12 +121,12 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 		return s, why
 	}
 	share := p.share(e)
-	agreed := p.Asked - p.Disagreed
-	moody := p.Asked >= enoughDisagreed && agreed == 0 || p.Asked >= enoughAsked && float64(p.Disagreed) >= unsteadyShare*float64(p.Asked)
+	moody := p.Asked >= enoughDisagreed && p.Disagreed == p.Asked || p.Asked >= enoughAsked && p.unsteady()
 	switch {
 	case moody && p.Values.volatile() && p.Values.fresh(1):
 		return noise, "class " + p.Values.Class
-	case moody && share >= noisyShare:
+	case moody && (share >= noisyShare || 4*p.Drifts < p.Asked):
+		// A fault that comes and goes is taken back; noise is another each time.
 		if p.Values.Class != classTime && p.steadyAtPrimary(e) {
 			return unsteady, "the shadow's answers to the same request differ here, the primary's do not"
 		}
@@ -115,10 +135,10 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 		return noise, "primary repeats"
 	case p.Live >= enoughLive && 2*float64(p.Live) >= share*float64(e.Live) && (p.Disagreed > 0 || p.Asked < fewAgreed):
 		return noise, "primary repeats"
-	case p.Asked >= enoughAgreed, p.Asked >= fewAgreed && share < noisyShare:
+	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < noisyShare), moody && share < noisyShare, p.Asked >= manyAsked:
 		return real, ""
 	}
-	if !ask && p.Asked+int64(p.asking) == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience {
+	if p.asking == 0 && (!ask && p.Asked == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience) {
 		return p.guess(e)
 	}
 	return learning, ""
@@ -127,7 +147,7 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 // decideStructure waits only for a word about whether it is an accident of the
 // moment.
 func (p *place) decideStructure(ask bool) (standing, string) {
-	if p.Asked >= enoughStructure || !ask && p.asking == 0 || p.Seen >= patience {
+	if p.Asked >= enoughStructure || p.asking == 0 && (!ask || p.Seen >= patience) {
 		return real, ""
 	}
 	return learning, ""
@@ -137,11 +157,11 @@ func (p *place) decideStructure(ask bool) (standing, string) {
 func (p *place) decideByValues(e *endpoint) (standing, string) {
 	v := &p.Values
 	switch {
-	case v.Seen >= 3 && v.Now == v.Seen:
+	case v.Seen > 0 && v.Now == v.Seen:
 		return noise, "class now"
 	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
-	case v.consistent() && p.share(e) >= 0.5:
+	case v.consistent() && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed && p.Disagreed == 0 || p.Asked+int64(p.asking) == 0 && v.Renamed >= enoughSeen):
 		return renamed, "renamed consistently"
 	}
 	return learning, ""
@@ -170,7 +190,7 @@ func (p *place) last(e *endpoint) (standing, string) {
 	if s, why := p.decide(e, false); s != learning {
 		return s, why
 	}
-	if p.Asked > 0 && float64(p.Disagreed) >= unsteadyShare*float64(p.Asked) && !p.structural() {
+	if p.Asked > 0 && p.unsteady() && !p.structural() {
 		return noise, "shadow repeats"
 	}
 	return p.guess(e)

@@ -139,6 +139,9 @@ func (p *Pipeline) Report() *Report {
 		}
 	}
 	for _, m := range p.sorted() {
+		if m.passed > 0 {
+			r.Lost["learning"] += m.passed
+		}
 		one := m.report()
 		if r.Verdict == "" || gravity[one.Verdict] > gravity[r.Verdict] {
 			r.Verdict = one.Verdict

@@ -27,7 +27,7 @@ func newVersion(seed uint64, pods string, fault func(string, map[string]any, *an
 // answer answers a request, as a function of it and of chance.
 func (v *version) answer(request string) answer {
 	v.visits++
-	now := time.Now()
+	now := time.Now().Add(time.Duration(v.random.IntN(40)) * time.Millisecond)
 	target, _, _ := strings.Cut(strings.TrimPrefix(request, "GET "), "\n")
 	path, query, _ := strings.Cut(target, "?")
 	n, _ := strconv.Atoi(path[strings.LastIndexByte(path, '/')+1:])
@@ -37,6 +37,7 @@ func (v *version) answer(request string) answer {
 		"id": n, "name": fmt.Sprintf("thing %d", n), "price": float64(n*37%1000) + 0.25, "currency": "EUR", "stock": n % 17,
 		"query": query, "tags": tags, "visits": v.visits,
 		"at": now.UTC().Format(time.RFC3339Nano), "second": now.Unix(),
+		"pod":     fmt.Sprintf("shop-%s-7d9f8b6c5-%s", v.pods, []string{"abcde", "x2k4z", "pq9rs"}[v.random.IntN(3)]),
 		"request": v.uuid(), "took": v.random.Float64() * 10, "coin": v.random.IntN(2) == 0,
 		"lines": []any{map[string]any{"sku": fmt.Sprintf("s-%d", n), "sum": n * 2}, map[string]any{"sku": fmt.Sprintf("s-%d", n+1), "sum": n*2 + 2}},
 	}

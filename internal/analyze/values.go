@@ -144,7 +144,7 @@ func (v *values) consistent() bool {
 		return false
 	}
 	if v.volatile() {
-		return v.Renamed >= 3
+		return v.Renamed >= 4
 	}
 	return v.Renamed >= 8 && (v.Numbers == 0 || v.Numbers == v.Seen && 10*v.Rose >= 8*v.Numbers)
 }
@@ -186,7 +186,7 @@ func isNow(v *compare.Value, at time.Time) bool {
 // timeOf reads a time: RFC 3339, that of HTTP, or seconds to nanoseconds since
 // 1970.
 func timeOf(text string) (time.Time, bool) {
-	if len(text) < 10 || len(text) > 40 {
+	if len(text) < 9 || len(text) > 40 {
 		return time.Time{}, false
 	}
 	if text[0] >= '0' && text[0] <= '9' {

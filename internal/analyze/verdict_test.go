@@ -44,12 +44,9 @@ func TestNoiseIsNoFault(t *testing.T) {
 			if m.Verdict == judge.Fail {
 				t.Errorf("seed %d: FAIL after %d pairs: %s", seed, n, strings.Join(m.Reasons, "\n"))
 			}
-			t.Logf("seed %d: %s, %d pairs, %d held, %v", seed, m.Verdict, m.Pairs, m.Held, m.Classes)
+			t.Logf("seed %d: %s, %d pairs, %d held, %v, %v", seed, m.Verdict, m.Pairs, m.Held, m.Classes, m.Reasons)
 			for _, c := range m.Clusters {
-				t.Logf("  cluster %s %s: %d, %v", c.Endpoint, c.Title, c.Count, c.Differences)
-			}
-			for _, n := range m.Noise {
-				t.Logf("  noise %v", n)
+				t.Logf("  cluster %s %s: %d, %v", c.Endpoint, c.Title, c.Count, c.Class)
 			}
 		})
 	}
@@ -85,6 +82,39 @@ var faults = []struct {
 		a.head, _, _ = strings.Cut(a.head, "\ncache-control")
 	}, ""},
 	{"frozen time", func(_ string, b map[string]any, _ *answer) { b["at"] = "2001-01-01T00:00:00Z" }, ""},
+	{"one percent of answers are wrong", func(r string, b map[string]any, _ *answer) {
+		if strings.HasSuffix(r, "7\nx-") || strings.Contains(r, "99?") || strings.Contains(r, "17?") {
+			b["name"] = "thing"
+		}
+	}, ""},
+	{"wrong by chance", func(_ string, b map[string]any, a *answer) {
+		if b["took"].(float64) < 0.3 {
+			b["price"] = 0
+		}
+	}, ""},
+	{"stale cache", func(_ string, b map[string]any, _ *answer) { b["stock"] = 3 }, ""},
+	{"slower by a fifth", func(_ string, _ map[string]any, a *answer) { a.first += a.first / 5 }, ""},
+	{"a slow tail", func(_ string, b map[string]any, a *answer) {
+		if b["took"].(float64) < 0.5 {
+			a.first += 20 * time.Millisecond
+		}
+	}, ""},
+	{"errors, one in a hundred", func(_ string, b map[string]any, a *answer) {
+		if b["took"].(float64) < 0.1 {
+			a.status = 500
+		}
+	}, ""},
+	{"cut off, one in fifty", func(_ string, b map[string]any, a *answer) {
+		if b["took"].(float64) < 0.2 {
+			a.gone = "reset"
+		}
+	}, ""},
+	{"wrong charset", func(_ string, _ map[string]any, a *answer) { a.head += "\ncontent-language: tr" }, ""},
+	{"forbidden to one application", func(r string, _ map[string]any, a *answer) {
+		if strings.Contains(r, "app/2") {
+			a.status = 403
+		}
+	}, "header.user-agent=app/2"},
 	{"fewer than noise: a constant token", func(_ string, b map[string]any, _ *answer) { b["request"] = "none" }, ""},
 }
 
@@ -94,9 +124,9 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m, n := play(t, 100+uint64(i), 3000, f.fault)
 			if m.Verdict != judge.Fail {
-				t.Errorf("%s: %s after %d pairs", f.name, m.Verdict, n)
+				t.Errorf("%s: %s after %d pairs: %s", f.name, m.Verdict, n, strings.Join(m.Reasons, " "))
 			}
-			t.Logf("%s: %s after %d pairs, %d held, %v", f.name, m.Verdict, n, m.Held, m.Classes)
+			t.Logf("%s: %s after %d pairs, %d held, %v %v", f.name, m.Verdict, n, m.Held, m.Classes, m.Reasons)
 			for _, c := range m.Clusters {
 				t.Logf("  cluster %s %s: %d, %v", c.Endpoint, c.Title, c.Count, c.Predictors)
 			}
