@@ -136,7 +136,7 @@ func (c *calls) UnaryCall(ctx context.Context, in *grpc_testing.SimpleRequest) (
 		Username:   "user-" + strconv.Itoa(int(in.GetResponseSize())),
 		OauthScope: "read write",
 		ServerId:   v.uuid(),
-		Hostname:   fmt.Sprintf("%s-%d", v.name, v.dice.IntN(3)),
+		Hostname:   v.pod(),
 	}
 	trailer := metadata.Pairs("x-cost", strconv.Itoa(int(in.GetResponseSize())))
 	if v.fault != nil && v.fault.call != nil {

@@ -127,7 +127,7 @@ func (v *version) work(r *http.Request) time.Duration {
 
 // noise is what no two answers have in common.
 func (v *version) noise(r *http.Request, a *answer) {
-	pod := fmt.Sprintf("%s-6d4cf56db6-%s", v.name, [...]string{"x2k9p", "m7qvd", "t4zlb"}[v.dice.IntN(3)])
+	pod := v.pod()
 	a.header.Set("X-Request-Id", v.uuid())
 	a.header.Set("X-Served-By", pod)
 	a.header.Set("X-Edition", "classic")
@@ -140,17 +140,27 @@ func (v *version) noise(r *http.Request, a *answer) {
 	if json.Unmarshal(a.body, &data) != nil {
 		return
 	}
-	_, last, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/shop/api/"), "/")
+	meta := map[string]any{
+		"request_id": v.uuid(), "generated_at": time.Now().UTC().Format(time.RFC3339Nano), "took_us": 100 + v.dice.IntN(9000),
+		"served_by": pod, "trace": v.hex(16), "token": v.token(), "features": v.mixed("alpha", "beta", "gamma", "delta"),
+		"big": json.Number("9007199254740993"), "enabled": true, "unit": "cents",
+	}
+	if _, id, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/shop/api/"), "/"); ok {
+		meta["ref"] = v.ref(id) // each instance has ids of its own, which stay
+	}
+	a.body = v.shuffled(map[string]any{"data": data, "meta": meta})
+}
+
+// pod is the name of one of three that serve.
+func (v *version) pod() string {
+	return v.name + "-6d4cf56db6-" + [...]string{"x2k9p", "m7qvd", "t4zlb"}[v.dice.IntN(3)]
+}
+
+// ref is the instance's own id of a thing.
+func (v *version) ref(id string) string {
 	h := fnv.New64a()
-	io.WriteString(h, v.name+last)
-	a.body = v.shuffled(map[string]any{
-		"data": data,
-		"meta": map[string]any{
-			"request_id": v.uuid(), "generated_at": time.Now().UTC().Format(time.RFC3339Nano), "took_us": 100 + v.dice.IntN(9000),
-			"served_by": pod, "trace": v.hex(16), "token": v.token(), "features": v.mixed("alpha", "beta", "gamma", "delta"),
-			"ref": fmt.Sprintf("ref_%016x", h.Sum64()), "big": json.Number("9007199254740993"), "enabled": true, "unit": "cents",
-		},
-	})
+	io.WriteString(h, v.name+" "+id)
+	return fmt.Sprintf("ref_%016x", h.Sum64())
 }
 
 // headerOnly lets http.SetCookie write to a header.
