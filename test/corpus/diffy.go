@@ -101,7 +101,7 @@ func (d *diffy) shown() []place {
 
 // templateOf names the endpoints of the corpus.
 func templateOf(method, path string) string {
-	for _, before := range []string{"/shop/api/products/", "/shop/api/orders/"} {
+	for _, before := range []string{"/shop/api/products/", "/shop/api/orders/", "/bin/bytes/"} {
 		if strings.HasPrefix(path, before) {
 			return method + " " + before + "{id}"
 		}

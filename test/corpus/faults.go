@@ -235,7 +235,7 @@ func structureFaults() []*fault {
 func messageFaults() []*fault {
 	return []*fault{
 		{name: "body cut", endpoint: "GET /bin/json", metrics: mismatch, spoil: func(_ *version, _ *http.Request, a *answer) { a.body = a.body[:len(a.body)/2] }},
-		{name: "one byte of many", endpoint: "GET /bin/bytes/512", metrics: mismatch, spoil: func(_ *version, _ *http.Request, a *answer) { a.body[300] ^= 1 }},
+		{name: "one byte of many", endpoint: "GET /bin/bytes/{id}", metrics: mismatch, spoil: func(_ *version, _ *http.Request, a *answer) { a.body[300] ^= 1 }},
 		{name: "wrong charset", endpoint: "GET /bin/encoding/utf8", metrics: mismatch, spoil: func(_ *version, _ *http.Request, a *answer) {
 			latin := make([]byte, 0, len(a.body))
 			for _, r := range string(a.body) {

@@ -36,7 +36,7 @@ var asks = []ask{
 		return "POST", "/shop/api/orders", "application/json", "{}"
 	}},
 	always("/bin/json"), always("/bin/xml"), always("/bin/html"), always("/bin/encoding/utf8"), always("/bin/stream-bytes/600?seed=7"),
-	always("/bin/bytes/512?seed=7"), always("/bin/response-headers?x-unit=cents&x-scale=2"), always("/bin/base64/dW5kZXJzdHVkeQ=="),
+	get("/bin/bytes/{id}", func(*rand.Rand) string { return "/bin/bytes/512?seed=7" }), always("/bin/response-headers?x-unit=cents&x-scale=2"), always("/bin/base64/dW5kZXJzdHVkeQ=="),
 	always("/bin/redirect-to?url=%2Fbin%2Fjson"), always("/bin/status/204"), always("/bin/cookies/set?flavour=plain"),
 	get("/bin/lines", func(d *rand.Rand) string { return fmt.Sprintf("/bin/lines?n=%d", 3+d.IntN(3)) }),
 	get("/bin/zipped", func(d *rand.Rand) string { return fmt.Sprintf("/bin/zipped?page=%d", d.IntN(5)) }),
