@@ -1,5 +1,7 @@
 package compare
 
+import "bytes"
+
 // aligned matches elements of two stretches that are the same but for what does
 // not count, in order and as many as possible: by E. W. Myers, "An O(ND)
 // Difference Algorithm and Its Variations" (1986), if there are few edits, else
@@ -148,6 +150,56 @@ func (c *Comparer) tabled(a, b []node, matches []int32) bool {
 		}
 	}
 	return true
+}
+
+// fitted matches elements in order, so that they have as many members in common
+// as possible. What it returns is a part of ints.
+func (c *Comparer) fitted(a, b []node) []int32 {
+	n, m := len(a), len(b)
+	matches := c.take(n)
+	shared := c.take(n * m)
+	most := c.take((n + 1) * (m + 1)) // of what follows i and j
+	for i := n - 1; i >= 0; i-- {
+		for j := m - 1; j >= 0; j-- {
+			alike := c.alike(&a[i], &b[j])
+			shared[i*m+j] = alike
+			best := max(most[(i+1)*(m+1)+j], most[i*(m+1)+j+1])
+			if alike > 0 {
+				best = max(best, most[(i+1)*(m+1)+j+1]+alike)
+			}
+			most[i*(m+1)+j] = best
+		}
+	}
+	for i, j := 0, 0; i < n && j < m; {
+		here := most[i*(m+1)+j]
+		switch alike := shared[i*m+j]; {
+		case alike > 0 && here == most[(i+1)*(m+1)+j+1]+alike:
+			matches[i] = int32(j) + 1
+			i, j = i+1, j+1
+		case here == most[i*(m+1)+j+1]:
+			j++
+		default:
+			i++
+		}
+	}
+	return matches
+}
+
+// alike counts the members or elements that two containers have in common, as far
+// as they are in the same place.
+func (c *Comparer) alike(a, b *node) (count int32) {
+	if a.form != b.form || c.work <= 0 {
+		return 0
+	}
+	as, bs := c.a.children(a), c.b.children(b)
+	size := min(len(as), len(bs), maxEdits)
+	c.work -= size
+	for i := range size {
+		if as[i].hash == bs[i].hash && bytes.Equal(c.a.in(as[i].name), c.b.in(bs[i].name)) {
+			count++
+		}
+	}
+	return count
 }
 
 // places finds indices by hashes.

@@ -7,11 +7,12 @@ import (
 
 // What bounds the cost of aligning arrays.
 const (
-	maxWork  = 4_000_000 // steps of a pair, some ten milliseconds
-	maxTable = 250_000   // cells of a table for one array
-	maxEdits = 64        // insertions and deletions that are looked for in longer arrays
-	maxLoose = 512       // elements with nothing to hold on to that are compared one by one
-	maxKeys  = 8         // members of elements that are tried as a key
+	maxWork   = 4_000_000 // steps of a pair, some ten milliseconds
+	maxTable  = 250_000   // cells of a table for one array
+	maxEdits  = 64        // insertions and deletions that are looked for in longer arrays
+	maxLoose  = 512       // elements with nothing to hold on to that are compared one by one
+	maxFitted = 1 << 10   // pairs of elements that are looked at for what they have in common
+	maxKeys   = 8         // members of elements that are tried as a key
 )
 
 // stretch is a part of two arrays that differs, without what is the same before
@@ -87,9 +88,27 @@ func (c *Comparer) alone(s *stretch, k Kind, i int, a, b *node) {
 	c.at.leave()
 }
 
-// gap compares elements between two places that were aligned: as far as there
-// are two, one by one; what is left over is missing, or extra.
+// gap compares elements between two places that were aligned. If there are more
+// of them on one side, those that have the most in common stand for each other.
 func (c *Comparer) gap(s *stretch, i, endA, j, endB int) {
+	if n, m := endA-i, endB-j; n != m && n > 0 && m > 0 && n*m <= maxFitted {
+		mark := len(c.ints)
+		defer func() { c.ints = c.ints[:mark] }()
+		for at, match := range c.fitted(s.a[i:endA], s.b[j:endB]) {
+			if match != 0 {
+				to := endB - m + int(match) - 1
+				c.inTurn(s, i, endA-n+at, j, to)
+				c.pair(s, endA-n+at, to)
+				i, j = endA-n+at+1, to+1
+			}
+		}
+	}
+	c.inTurn(s, i, endA, j, endB)
+}
+
+// inTurn compares elements one by one, as far as there are two; what is left over
+// is missing, or extra.
+func (c *Comparer) inTurn(s *stretch, i, endA, j, endB int) {
 	last := endA == len(s.a) && endB == len(s.b) && !s.held
 	for ; i < endA && j < endB; i, j = i+1, j+1 {
 		c.pair(s, i, j)

@@ -180,7 +180,7 @@ func (c *Comparer) sorted(a, b *node, from int, data bool) {
 	left := c.byName(&c.a, as, from)
 	right := c.byName(&c.b, bs, from)
 	for len(left) > 0 || len(right) > 0 {
-		order := 0
+		var order int
 		switch {
 		case len(left) == 0:
 			order = 1
@@ -231,7 +231,7 @@ func (c *Comparer) lone(k Kind, a, b *node, data bool) {
 	}
 }
 
-// byName returns the indices of members from from on, sorted by their names. They
+// byName returns the indices of members, the first of which is from, sorted by their names. They
 // are a part of scratch, which is used as a stack.
 func (c *Comparer) byName(t *tree, members []node, from int) []uint32 {
 	mark := len(c.scratch)

@@ -166,7 +166,7 @@ func (c *Comparer) measure(d *Difference, a, b *node) {
 				d.Delta /= unit
 			}
 		}
-		d.Similar = ClassOf(x) == ClassOf(y)
+		d.Similar = ClassOf(x) == ClassOf(y) || digits(x) == digits(y) // or ids that happen to look like times
 	case text:
 		if first, ok := moment(x); ok {
 			if second, ok := moment(y); ok {

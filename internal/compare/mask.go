@@ -1,7 +1,5 @@
 package compare
 
-import "github.com/cespare/xxhash/v2"
-
 // mask works out the masks of the elements of a stretch: their hashes without
 // what does not count, so that elements can be aligned that differ in nothing
 // else.
@@ -63,7 +61,7 @@ func (c *Comparer) countsOf(t *tree, n *node) uint64 {
 		return c.countsOfObject(t, n)
 	case text, number, boolean, opaque:
 		if c.isDemoted() {
-			return c.shapeHash(t, n)
+			return uint64(n.form) // the shape is looked at when elements have been aligned
 		}
 	}
 	return n.hash
@@ -95,20 +93,8 @@ func (c *Comparer) countsOfObject(t *tree, n *node) uint64 {
 	for i := range children {
 		name := t.in(children[i].name)
 		c.at.member(name, data)
-		h += mix(xxhash.Sum64(name), c.masked(t, &children[i]))
+		h += mix(sum64(name), c.masked(t, &children[i]))
 		c.at.leave()
 	}
 	return mix(h, uint64(n.count))
-}
-
-// shapeHash hashes the shape of a scalar.
-func (c *Comparer) shapeHash(t *tree, n *node) uint64 {
-	switch n.form {
-	case text:
-		var buffer [96]byte
-		return xxhash.Sum64(appendShape(buffer[:0], t.in(n.text)))
-	case number:
-		return xxhash.Sum64String(string(ClassOf(t.in(n.text))))
-	}
-	return uint64(n.form)
 }

@@ -18,9 +18,9 @@ func paired(primary, shadow *traffic.Outcome) bool {
 	case traffic.Completed:
 		return shadow.Answer != nil && shadow.Answer.Whole
 	case traffic.Failed:
-		sent := shadow.Start > 0
-		gaveUp := shadow.Reason == traffic.FailTimeout || shadow.Reason == traffic.FailReset || shadow.Reason == traffic.FailProtocol
-		return sent && gaveUp && !serverError(primary)
+		late := shadow.Reason == traffic.FailTimeout && shadow.Start > 0 // else it waited for us
+		broke := shadow.Reason == traffic.FailReset || shadow.Reason == traffic.FailProtocol
+		return (late || broke) && !serverError(primary)
 	}
 	return false
 }

@@ -128,7 +128,7 @@ func (t *tree) single(of protoreflect.MessageDescriptor) {
 			*m = t.nodes[m.first+m.count-1]
 			m.name = name
 		}
-		h += mix(hashOf(text, t.in(m.name)), m.hash)
+		h += mix(sum64(t.in(m.name)), m.hash)
 	}
 	n.hash = mix(h, uint64(n.count))
 }
@@ -161,7 +161,7 @@ func (t *tree) entries(m *node) {
 	}
 	for i := range kept {
 		v := &t.nodes[int(m.first)+i]
-		h += mix(hashOf(text, t.in(v.name)), v.hash)
+		h += mix(sum64(t.in(v.name)), v.hash)
 	}
 	*m = node{name: name, form: object, is: mapped, first: m.first, count: uint32(kept), hash: mix(h, uint64(kept))}
 }
@@ -244,7 +244,7 @@ func (p *protobuf) bytes(s span, f protoreflect.FieldDescriptor, depth int) bool
 func (p *protobuf) packed(s span, f protoreflect.FieldDescriptor) bool {
 	for b := slices.Clone(p.tree.in(s)); len(b) > 0; {
 		var v uint64
-		size := 0
+		var size int
 		switch f.Kind() {
 		case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind, protoreflect.FloatKind:
 			var v32 uint32

@@ -61,19 +61,23 @@ func appendOutline(dst, v []byte) []byte {
 	return dst
 }
 
-// similar says that two texts are of one shape. Short ids that a machine drew
-// may happen to be digits only, or letters only: of one length, they are alike.
+// similar says that two texts are of one shape. Of ids that a machine drew, some
+// happen to be digits only, or letters only: of one length, they are alike.
 func similar(a, b []byte) bool {
 	const drawn = 6
-	if len(a) == len(b) && len(a) >= drawn && isOneWord(a) && isOneWord(b) {
+	if x, y := unquoted(a), unquoted(b); len(a) == len(b) && len(x) == len(y) && len(x) >= drawn && isOneWord(x) && isOneWord(y) {
 		return true
 	}
 	var first, second [96]byte
 	return string(appendShape(first[:0], a)) == string(appendShape(second[:0], b))
 }
 
-// isOneWord says that v is made of what ids are.
+// isOneWord says that v is made of what ids are, those of base64 if it is long.
 func isOneWord(v []byte) bool {
+	const long = 16
 	a := survey(v)
+	if len(v) >= long && a.upper > 0 && a.lower > 0 {
+		a.dashes += a.base64
+	}
 	return a.digits+a.letters()+a.dashes == len(v)
 }

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"encoding/binary"
 	"math/bits"
 
 	"github.com/cespare/xxhash/v2"
@@ -136,7 +137,7 @@ func (t *tree) end(begun int, f form, is trait) {
 	for i := range children {
 		child := &children[i]
 		if f == object {
-			h += mix(xxhash.Sum64(t.in(child.name)), child.hash)
+			h += mix(sum64(t.in(child.name)), child.hash)
 		} else {
 			h = mix(h, child.hash)
 		}
@@ -171,5 +172,22 @@ func hashOf(f form, b []byte) uint64 {
 		var buffer [32]byte
 		b = plain(buffer[:0], b)
 	}
-	return mix(xxhash.Sum64(b), uint64(f))
+	return mix(sum64(b), uint64(f))
+}
+
+// sum64 hashes bytes. Most names and values are short, and XXH64 is made for
+// longer ones.
+func sum64(b []byte) uint64 {
+	n := len(b)
+	switch {
+	case n > 16:
+		return xxhash.Sum64(b)
+	case n >= 8:
+		return mix(binary.LittleEndian.Uint64(b)+uint64(n), binary.LittleEndian.Uint64(b[n-8:]))
+	case n >= 4:
+		return mix(uint64(binary.LittleEndian.Uint32(b))+uint64(n)<<32, uint64(binary.LittleEndian.Uint32(b[n-4:])))
+	case n > 0:
+		return mix(uint64(b[0])<<16|uint64(b[n/2])<<8|uint64(b[n-1]), uint64(n))
+	}
+	return mix(0, 0)
 }
