@@ -30,7 +30,7 @@ func logBetaAbove(p, a, b float64) float64 {
 // logarithms of x and 1-x: the continued fraction of NIST's DLMF 8.17.22, summed
 // up by Lentz's method.
 func logBetaBelow(x, logX, logRest, a, b float64) float64 {
-	const tiny, enough, steps = 1e-300, 1e-12, 100_000
+	const tiny, enough, steps = 1e-300, 1e-12, 20_000
 	c, d := 1.0, 1-(a+b)*x/(a+1)
 	if math.Abs(d) < tiny {
 		d = tiny

@@ -69,7 +69,7 @@ func discordant(s strand, p Params) Check {
 
 // doubt is the probability with which the noise may lie above its upper limit. It
 // adds to alpha, so it is small beside it.
-const doubt = 0.02 // of alpha
+const doubt = 0.1 // of alpha
 
 // mismatch asks whether more answers differ than would by themselves. How many
 // would, the noise, is known in one of three ways:
@@ -136,7 +136,7 @@ func (t *Tally) latency(p Params) Check {
 		Lasting:  log10(t.Latency.steady()),
 		Effect:   t.Ratio.Quantile(0.5),
 	}
-	c.Low, c.High = t.Ratio.medianBetween(p.Alpha, mostRatio)
+	c.Low, c.High = t.Ratio.medianBetween(p.Alpha)
 	spread := t.Latency.spread()
 	if evidence(float64(total.Better)/spread, float64(total.Worse)/spread, 0.5, flat) >= logInverse(p.Alpha) {
 		c.Verdict = Pass // the signs, turned round

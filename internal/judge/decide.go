@@ -52,7 +52,8 @@ func Decide(checks []Check, p Params) Decision {
 	correct(d.Checks, p)
 	pairs := total(d.Checks)
 	failed := filter(d.Checks, func(c Check) bool { return c.Verdict == Fail })
-	open := filter(d.Checks, func(c Check) bool { return holds(c, p) })
+	asked := requirements(p)
+	open := filter(d.Checks, func(c Check) bool { return asked.holds(c, p) })
 	switch {
 	case pairs < p.Pairs:
 		d.Verdict = NotEnoughTraffic
@@ -66,13 +67,13 @@ func Decide(checks []Check, p Params) Decision {
 		d.Reasons = sentences(open)
 	default:
 		d.Verdict = Pass
-		d.Reasons = sentences(filter(d.Checks, func(c Check) bool { return measured(c) && (c.Endpoint == Everywhere || required(c, p)) }))
+		d.Reasons = sentences(filter(d.Checks, func(c Check) bool { return measured(c) && asked.required(c) }))
 	}
 	if len(d.Reasons) == 0 {
 		d.Reasons = []string{"Nothing has been measured."}
 	}
 	d.Reasons = d.Reasons[:min(len(d.Reasons), mostReasons)]
-	d.Shown = shown(d.Checks, pairs, p)
+	d.Shown = shown(d.Checks, asked, p)
 	return d
 }
 
@@ -143,32 +144,32 @@ func total(checks []Check) int64 {
 func measured(c Check) bool { return c.Pairs > 0 }
 
 // holds says whether a check keeps a verdict from PASS.
-func holds(c Check, p Params) bool {
+func (a asked) holds(c Check, p Params) bool {
 	switch {
 	case c.Verdict == Pass || !measured(c):
 		return false
 	case c.Endpoint == Everywhere:
 		return true
 	}
-	return required(c, p) || against(c, p)
+	return a.required(c) || against(c, p)
 }
 
-// required says whether a check has so many pairs that it must be cleared by
-// itself: as many as would clear it if nothing were amiss.
-func required(c Check, p Params) bool {
-	if c.Endpoint == Everywhere {
-		return true
+// asked is how many pairs an endpoint must have before each of its checks is asked
+// for: as many as would clear it if nothing were amiss.
+type asked map[Metric]int64
+
+func requirements(p Params) asked {
+	return asked{
+		Errors:   max(p.Pairs, spotlessPairs(p.Errors, p.Alpha)),
+		Mismatch: max(p.Pairs, spotlessPairs(p.Excess, p.Alpha)),
+		Latency:  max(p.Pairs, latencyPairs),
+		Tail:     max(p.Pairs, tailPairs),
 	}
-	var least int64
-	switch c.Metric {
-	case Errors, Mismatch:
-		least = spotlessPairs(c.Limit, p.Alpha)
-	case Latency:
-		least = latencyPairs
-	case Tail:
-		least = tailPairs
-	}
-	return c.Pairs >= max(least, p.Pairs)
+}
+
+// required says whether a check must be cleared by itself.
+func (a asked) required(c Check) bool {
+	return c.Endpoint == Everywhere || c.Pairs >= a[c.Metric]
 }
 
 func filter(checks []Check, keep func(Check) bool) []Check {

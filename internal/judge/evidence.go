@@ -12,6 +12,10 @@ var (
 	jeffreys = prior{0.5, 0.5} // for shares that may be tiny
 )
 
+// mostSigns count in full. More are taken for so many with the same share, which
+// is less evidence: what it costs to work it out grows with the root of their number.
+const mostSigns = 1e7
+
 // evidence returns the natural logarithm of an e-value against "the share of hits
 // is at most p", after so many hits and misses:
 //
@@ -33,8 +37,11 @@ func evidence[N int64 | float64](hits, misses N, p float64, prior prior) float64
 	if p >= 1 {
 		return 0
 	}
-	p = math.Max(p, 1e-12) // no share is known better than that, and ln 0 is none
-	s, f := float64(hits), float64(misses)
+	p = math.Max(p, 1e-12)                                           // no share is known better than that, and ln 0 is none
+	s, f := math.Max(float64(hits), 0), math.Max(float64(misses), 0) // whatever a file has said
+	if s+f > mostSigns {
+		s, f = s*mostSigns/(s+f), f*mostSigns/(s+f)
+	}
 	return logBeta(prior.a+s, prior.b+f) + logBetaAbove(p, prior.a+s, prior.b+f) -
 		logBeta(prior.a, prior.b) - logBetaAbove(p, prior.a, prior.b) -
 		s*math.Log(p) - f*math.Log1p(-p)
@@ -85,7 +92,7 @@ func clean(c count, limit float64) float64 {
 
 // times returns n·ln(factor), and 0 for no factor at all.
 func times(n int64, factor float64) float64 {
-	if n == 0 {
+	if n <= 0 {
 		return 0
 	}
 	return float64(n) * math.Log(math.Max(factor, 0))

@@ -80,6 +80,25 @@ func TestEvidenceIsExact(t *testing.T) {
 	}
 }
 
+// However many signs there are, evidence takes no more steps than it has, and stays finite.
+func TestEvidenceOfManySigns(t *testing.T) {
+	for _, test := range []struct {
+		hits, misses int64
+		p            float64
+		least, most  float64
+	}{
+		{1 << 62, 1 << 62, 0.5, -12, -6},    // half and half: -ln √n and a bit
+		{51e8, 49e8, 0.5, 1980, 2000},       // n·(ln 2 - H(0.51)) of 1e7, less the price of not knowing 0.51
+		{1e9, 1e12, 0.0015, -20, -10},       // fewer than the share
+		{2e9, 1e12 - 2e9, 0.0015, 740, 750}, // n·KL(0.002, 0.0015) = 754.9, less the price
+		{1 << 62, 0, 0.5, 1e7 * math.Ln2 * 0.999, 1e7},
+	} {
+		if got := evidence(test.hits, test.misses, test.p, flat); !(got >= test.least && got <= test.most) {
+			t.Errorf("evidence of %d and %d against %v = %v, want %v to %v", test.hits, test.misses, test.p, got, test.least, test.most)
+		}
+	}
+}
+
 // A bettor's wealth must not grow on average: over all sequences of n signs, the
 // mean of E under the hypothesis is at most 1, whatever the true share below it.
 func TestEvidenceIsAnEValue(t *testing.T) {

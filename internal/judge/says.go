@@ -68,7 +68,8 @@ func limit(c Check, p Params) string {
 }
 
 // shown says what so many pairs could have shown, and what they did not cover.
-func shown(checks []Check, pairs int64, p Params) string {
+func shown(checks []Check, asked asked, p Params) string {
+	pairs := total(checks)
 	if pairs == 0 {
 		return "Nothing: there was no pair."
 	}
@@ -76,7 +77,7 @@ func shown(checks []Check, pairs int64, p Params) string {
 	said = append(said, fmt.Sprintf("%s can rule out an excess of %s or more, and no smaller one.", plural(pairs, "pair"), percentage(spotless(pairs, p.Alpha))))
 	var few, of, least int64
 	for _, c := range checks {
-		if c.Metric != Errors || c.Endpoint == Everywhere || required(c, p) {
+		if c.Metric != Errors || asked.required(c) {
 			continue
 		}
 		few++

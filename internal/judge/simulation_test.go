@@ -18,7 +18,7 @@ import (
 // wrong; `go test ./internal/judge -run Simulation -v -simulate 1000` gives the tables
 // of docs/guides/verdicts.md. Every run has a seed of its own, so what a number of
 // runs gives is always the same: a failure is a change of the code.
-var simulate = flag.Int("simulate", 16, "runs of each simulation")
+var simulate = flag.Int("simulate", 12, "runs of each simulation")
 
 // bound is the share that so many runs stay below, except with a probability of
 // 1e-4, if the true one is alpha (Chernoff).

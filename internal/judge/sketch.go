@@ -86,9 +86,9 @@ func (s *Sketch) Merge(other *Sketch) {
 // below, that the median must. At a fixed value signs are what [evidence] wants, and
 // only the bound that is the median could be ruled out by mistake (Howard, Ramdas,
 // arXiv 1906.09712, without the union over values). Of too few values they are 0 and
-// most.
-func (s *Sketch) medianBetween(alpha, most float64) (low, high float64) {
-	low, high = 0, most
+// mostRatio.
+func (s *Sketch) medianBetween(alpha float64) (low, high float64) {
+	low, high = 0, mostRatio
 	if s.Count() == 0 {
 		return low, high
 	}

@@ -80,21 +80,21 @@ func TestMedianBetween(t *testing.T) {
 	for i := range 100 {
 		s.Add(math.Pow(1.05, float64(i))) // more than two bins apart
 	}
-	low, high := s.medianBetween(0.05, 1000)
+	low, high := s.medianBetween(0.05)
 	if math.Abs(low/math.Pow(1.05, 35)-1) > 0.03 || math.Abs(high/math.Pow(1.05, 65)-1) > 0.03 {
 		t.Errorf("between 1.05^%.1f and 1.05^%.1f", math.Log(low)/math.Log(1.05), math.Log(high)/math.Log(1.05))
 	}
-	if low, high := sketchOf(1, 2).medianBetween(0.05, 1000); low != 0 || high != 1000 {
+	if low, high := sketchOf(1, 2).medianBetween(0.05); low != 0 || high != 1000 {
 		t.Errorf("of two values: %v to %v", low, high)
 	}
-	if low, high := NewSketch().medianBetween(0.05, 1000); low != 0 || high != 1000 {
+	if low, high := NewSketch().medianBetween(0.05); low != 0 || high != 1000 {
 		t.Errorf("of none: %v to %v", low, high)
 	}
 	var same Sketch
 	for range 1000 {
 		same.Add(2)
 	}
-	if low, high := same.medianBetween(0.05, 1000); low > 2 || low < 1.95 || high < 2 || high > 2.05 {
+	if low, high := same.medianBetween(0.05); low > 2 || low < 1.95 || high < 2 || high > 2.05 {
 		t.Errorf("of one value: %v to %v", low, high)
 	}
 }
@@ -114,6 +114,6 @@ func FuzzSketch(f *testing.F) {
 		}
 		s.Add(1)
 		s.Quantile(0.5)
-		s.medianBetween(0.05, 1000)
+		s.medianBetween(0.05)
 	})
 }

@@ -318,3 +318,28 @@ func BenchmarkChecks(b *testing.B) {
 		tally.Checks(p)
 	}
 }
+
+// Whatever a file holds, a report can be written.
+func FuzzTally(f *testing.F) {
+	text, err := json.Marshal(filled(1, 300))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"errors":{"total":{"pairs":-3,"worse":5,"better":-1}},"latency":{"moved":{"blocks":9,"n":1e308}},"tailAt":-1}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var tally Tally
+		if json.Unmarshal(text, &tally) != nil {
+			return
+		}
+		p := ParamsOf(config.Judge{})
+		tally.Observe(Pair{Mismatch: true, Primary: time.Second, Shadow: time.Minute, Time: began})
+		if _, err := json.Marshal(Decide(tally.Checks(p), p)); err != nil {
+			t.Error(err)
+		}
+		if _, err := json.Marshal(Calibrate(&tally, p)); err != nil {
+			t.Error(err)
+		}
+	})
+}
