@@ -31,11 +31,11 @@ func (r *Redactor) Exchange(x *traffic.Exchange) {
 	if len(r.protobuf) > 0 {
 		w.numbers = r.numbersOf(w.method)
 	}
-	x.Path = w.string(x.Path, false)
-	x.Query = w.string(x.Query, true)
-	x.UserAgent = w.string(x.UserAgent, false)
-	x.Error = w.string(x.Error, false)
-	x.GRPC.Message = w.string(x.GRPC.Message, false)
+	x.Path = w.string(x.Path, inTarget)
+	x.Query = w.string(x.Query, inQuery)
+	x.UserAgent = w.string(x.UserAgent, inText)
+	x.Error = w.string(x.Error, inText)
+	x.GRPC.Message = w.string(x.GRPC.Message, inText)
 	w.messageOf(x.Request)
 	w.outcome(&x.Primary)
 	for i := range x.Copies {
@@ -44,27 +44,27 @@ func (r *Redactor) Exchange(x *traffic.Exchange) {
 }
 
 func (w *worker) outcome(o *traffic.Outcome) {
-	o.Error = w.string(o.Error, false)
-	o.GRPC.Message = w.string(o.GRPC.Message, false)
+	o.Error = w.string(o.Error, inText)
+	o.GRPC.Message = w.string(o.GRPC.Message, inText)
 	w.messageOf(o.Answer)
 }
 
 // string redacts text for people, or a query.
-func (w *worker) string(s string, query bool) string {
+func (w *worker) string(s string, in place) string {
 	if s == "" {
 		return s
 	}
 	w.text = append(w.text[:0], s...)
-	if out := w.line(w.text, query); !same(out, w.text) {
+	if out := w.line(w.text, in); !same(out, w.text) {
 		return string(out)
 	}
 	return s
 }
 
 // line redacts pairs, URLs and what looks like a credential.
-func (w *worker) line(b []byte, query bool) []byte {
+func (w *worker) line(b []byte, in place) []byte {
 	e := edit{src: b}
-	w.pairs(&e, 0, len(b), query)
+	w.pairs(&e, 0, len(b), in)
 	return w.shapes(w.urls(e.end()))
 }
 
@@ -74,7 +74,9 @@ func (w *worker) messageOf(m *traffic.Message) {
 	}
 	b := content.Read(m, unpackLimit)
 	declared, _ := content.Lookup(m.Head, "content-type")
+	w.cut = b.Cut
 	out := w.body(b, declared, 0)
+	w.cut = false
 	unpacked := b.Encoded && (b.Cut || b.Err != nil || !same(out, b.Data))
 	if unpacked || !same(out, b.Data) {
 		w.replace(m, b, out)
@@ -131,25 +133,27 @@ func (w *worker) body(b content.Body, declared []byte, depth int) []byte {
 
 // plain redacts text of a kind.
 func (w *worker) plain(k content.Kind, b []byte) []byte {
-	e := edit{src: b}
+	e := &w.edit
+	defer func() { *e = edit{} }()
+	*e = edit{src: b}
 	switch k {
 	case content.JSON:
-		w.json(&e, 0, len(b), 0, false)
+		w.json(e, 0, len(b), 0, false)
 		return w.shapes(e.end())
 	case content.NDJSON:
-		w.lines(&e)
+		w.lines(e)
 		return w.shapes(e.end())
 	case content.SSE:
-		w.events(&e)
+		w.events(e)
 		return w.shapes(e.end())
 	case content.Form:
-		w.form(&e)
+		w.form(e)
 		return w.shapes(e.end())
 	case content.XML, content.HTML:
-		w.markup(&e)
+		w.markup(e)
 		b = e.end()
-		e = edit{src: b}
+		*e = edit{src: b}
 	}
-	w.json(&e, 0, len(b), 0, true)
-	return w.line(e.end(), false)
+	w.json(e, 0, len(b), 0, true)
+	return w.line(e.end(), inText)
 }

@@ -15,7 +15,7 @@ func (w *worker) head(head []byte, startLine bool) []byte {
 	at := 0
 	if startLine {
 		at = len(content.StartLine(head))
-		w.pairs(&e, 0, at, false)
+		w.pairs(&e, 0, at, inTarget)
 		head = head[at:]
 		if i := bytes.IndexByte(head, '\n'); i >= 0 {
 			head = head[i+1:]
@@ -36,7 +36,7 @@ func (w *worker) field(e *edit, name []byte, from, to int) {
 	switch {
 	case len(value) == 0:
 	case !w.headers.has(name):
-		w.pairs(e, from, to, false)
+		w.pairs(e, from, to, inText)
 	case content.EqualFold(name, "cookie"):
 		for at := from; at < to; {
 			end := to

@@ -1,6 +1,10 @@
 package redact
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/understudy-proxy/understudy/internal/content"
+)
 
 // markup redacts the text of elements of XML by their names, and the values of
 // elements that another attribute names, as <input name="token" value="…">.
@@ -60,15 +64,15 @@ func (w *worker) tag(e *edit, from, to int, name []byte) bool {
 	if bytes.IndexByte(e.src[from:to], '=') < 0 {
 		return named
 	}
-	byAttribute := false
-	var first, last int // of the value
+	byAttribute := e.src[to-1] != '>' // it was cut off, perhaps before the name
+	var first, last int               // of the value
 	for i := from + 1 + len(name); i < to; {
 		eq := bytes.IndexByte(e.src[i:to], '=')
 		if eq < 0 {
 			break
 		}
 		eq += i
-		start, end := valueAt(e.src[:to], eq+1, false)
+		start, end := valueAt(e.src[:to], eq+1, inText)
 		switch key := lastWord(e.src[i:eq]); {
 		case equalsAny(key, "name", "id", "key", "property"):
 			byAttribute = byAttribute || w.named(e.src[start:end], w.fields.has)
@@ -92,7 +96,7 @@ func isValue(name []byte) bool {
 
 func equalsAny(b []byte, words ...string) bool {
 	for _, word := range words {
-		if string(bytes.ToLower(b)) == word {
+		if content.EqualFold(b, word) {
 			return true
 		}
 	}

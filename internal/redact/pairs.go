@@ -81,6 +81,16 @@ var delimits = setOf("?&;,# \"'<>()=\t\r\n{}|\x00/")
 var (
 	endsQuery = setOf("&# \"<>\t\r\n\x00")
 	endsValue = setOf("&;,# \"'<>\t\r\n\x00{}")
+	endsPath  = setOf("&;,# \"'<>\t\r\n\x00{}?/")
+)
+
+// place is what kind of text pairs are looked for in.
+type place uint8
+
+const (
+	inText   place = iota
+	inQuery        // of a URL, from its first parameter
+	inTarget       // the start line of a request, or a path
 )
 
 func setOf(chars string) (set [256]bool) {
@@ -91,9 +101,8 @@ func setOf(chars string) (set [256]bool) {
 }
 
 // pairs redacts name=value wherever it stands in text between two places: in the
-// queries and fragments of URLs, in parameters of headers. query says that the
-// text begins within a query.
-func (w *worker) pairs(e *edit, from, to int, query bool) {
+// queries and fragments of URLs, in parameters of headers.
+func (w *worker) pairs(e *edit, from, to int, in place) {
 	for i, start := from, from; i < to; {
 		eq := bytes.IndexByte(e.src[i:to], '=')
 		if eq < 0 {
@@ -104,11 +113,14 @@ func (w *worker) pairs(e *edit, from, to int, query bool) {
 		for name > start && !delimits[e.src[name-1]] {
 			name--
 		}
-		within := query
-		if name > from {
-			within = bytes.IndexByte([]byte("?&#"), e.src[name-1]) >= 0 || query && e.src[name-1] == ';'
+		if in == inTarget && bytes.IndexByte(e.src[from:name], '?') >= 0 {
+			in = inQuery
 		}
-		first, end := valueAt(e.src[:to], eq+1, within)
+		at := in
+		if name > from && bytes.IndexByte([]byte("?&#"), e.src[name-1]) >= 0 {
+			at = inQuery
+		}
+		first, end := valueAt(e.src[:to], eq+1, at)
 		if name < eq && first < end {
 			w.pairAt(e, name, eq, first, end)
 		}
@@ -131,17 +143,14 @@ func (w *worker) pairAt(e *edit, name, eq, first, end int) {
 }
 
 // valueAt returns where the value that begins at i stands; it may be in quotes.
-func valueAt(src []byte, i int, query bool) (first, end int) {
-	if i < len(src) && (src[i] == '"' || src[i] == '\'') && !query {
+func valueAt(src []byte, i int, in place) (first, end int) {
+	if i < len(src) && (src[i] == '"' || src[i] == '\'') && in == inText {
 		if n := bytes.IndexByte(src[i+1:], src[i]); n >= 0 {
 			return i + 1, i + 1 + n
 		}
 		return i + 1, len(src)
 	}
-	ends := &endsValue
-	if query {
-		ends = &endsQuery
-	}
+	ends := [...]*[256]bool{inText: &endsValue, inQuery: &endsQuery, inTarget: &endsPath}[in]
 	end = i
 	for end < len(src) && !ends[src[end]] {
 		end++

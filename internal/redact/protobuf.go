@@ -8,7 +8,7 @@ import (
 )
 
 // marked is the upper half of numbers of 64 bits that stand for others, so that
-// they are known again. A number is left as it is by chance with 2^-32.
+// they are known again. A secret is taken for one of them by chance with 2^-32.
 const marked = 0x5edac7ed
 
 // The wire types of protobuf.
@@ -52,14 +52,18 @@ func same(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] =
 
 // message redacts a message of protobuf.
 func (w *worker) message(b []byte) []byte {
+	if isOurs(b) {
+		return b
+	}
+	b = w.overwrite(b)
 	for _, fields := range w.numbers {
 		if out, ok := w.fieldsOf(b, fields); ok {
 			b = out
 		} else {
-			b = w.token(nil, whole, b) // it is no such message
+			return w.token(nil, whole, b) // it is no such message
 		}
 	}
-	return w.overwrite(b)
+	return b
 }
 
 // fieldsOf redacts fields of a message, and returns b itself if it has none of
@@ -89,7 +93,11 @@ func (w *worker) fieldsOf(b []byte, fields *numbers) (out []byte, ok bool) {
 		case wire == wireBytes:
 			w.bytesField(&e, from, i, whole, at)
 		case at.leaf:
-			w.numberField(&e, from, i, wire)
+			if wire == wireFixed32 {
+				w.shortField(&e, i-size-n, from, i)
+			} else {
+				w.numberField(&e, from, i, wire)
+			}
 		}
 	}
 	return e.end(), true
@@ -153,32 +161,39 @@ func (w *worker) bytesField(e *edit, from, to int, whole bool, at *numbers) {
 	e.out = append(binary.AppendUvarint(e.out, size), hidden...)
 }
 
-// numberField redacts a number by another, drawn from its keyed hash.
+// numberField redacts a number by another, drawn from its keyed hash. Of one that
+// was cut off nothing is left.
 func (w *worker) numberField(e *edit, from, to int, wire uint64) {
 	value := e.src[from:to]
-	if n := map[uint64]int{wireFixed64: 8, wireFixed32: 4}[wire]; len(value) < max(n, 1) {
-		return // cut off, and cannot be put right
+	number, n := binary.Uvarint(value)
+	if wire == wireFixed64 {
+		if n = 0; len(value) == 8 {
+			number, n = binary.LittleEndian.Uint64(value), 8
+		}
 	}
-	var drawn uint64
-	switch wire {
-	case wireVarint:
-		v, n := binary.Uvarint(value)
-		if n <= 0 || v>>32 == marked {
-			return
-		}
-		drawn = w.number(value)>>32 | marked<<32
-		e.cut(from, to)
-		e.out = binary.AppendUvarint(e.out, drawn)
-	case wireFixed64:
-		if binary.LittleEndian.Uint64(value)>>32 == marked {
-			return
-		}
-		drawn = w.number(value)>>32 | marked<<32
-		e.cut(from, to)
+	if len(value) == 0 || n > 0 && number>>32 == marked {
+		return
+	}
+	e.cut(from, to)
+	drawn := w.number(value)>>32 | marked<<32
+	switch {
+	case n <= 0:
+	case wire == wireFixed64:
 		e.out = binary.LittleEndian.AppendUint64(e.out, drawn)
-	case wireFixed32:
-		drawn = w.number(value)
-		e.cut(from, to)
-		e.out = binary.LittleEndian.AppendUint32(e.out, uint32(drawn>>32))
+	default:
+		e.out = binary.AppendUvarint(e.out, drawn)
 	}
+}
+
+// shortField redacts a number of 32 bits with its tag. There is no room in it for
+// a mark, so it becomes a field of bytes.
+func (w *worker) shortField(e *edit, tagAt, from, to int) {
+	tag, _ := binary.Uvarint(e.src[tagAt:])
+	e.cut(tagAt, to)
+	e.out = binary.AppendUvarint(e.out, tag&^7|wireBytes)
+	if to-from < 4 {
+		return // cut off
+	}
+	token := w.token(w.value[:0], number, e.src[from:to])
+	e.out = append(append(e.out, byte(len(token))), token...)
 }

@@ -29,8 +29,8 @@ func (w *worker) shapes(b []byte) []byte {
 		i = to
 	}
 	b = e.end()
-	for _, word := range []string{"earer ", "EARER ", "asic ", "ASIC "} {
-		b = w.credentials(b, []byte(word))
+	for _, word := range [...]string{"earer", "EARER", "asic", "ASIC"} {
+		b = w.credentials(b, word)
 	}
 	return b
 }
@@ -65,22 +65,43 @@ func run(b []byte, i int, chars *[256]bool) int {
 	return i
 }
 
-// credentials redacts what follows a word.
-func (w *worker) credentials(b, word []byte) []byte {
+// credentials redacts what follows a word, without its first letter, and a blank
+// that may be encoded. At the end of a body that was cut off it may be short.
+func (w *worker) credentials(b []byte, word string) []byte {
 	e := edit{src: b}
 	for i := 0; ; {
-		n := bytes.Index(b[i:], word)
+		n := bytes.Index(b[i:], []byte(word))
 		if n < 0 {
 			return e.end()
 		}
-		from := i + n + len(word)
 		first := i + n - 1
-		i = run(b, from, &bearerChars)
-		if first < 0 || b[first]|0x20 != 'b' || i-from < minBearer || bytes.IndexAny(b[from:i], "0123456789") < 0 {
+		i += n + len(word)
+		blank := blanks(b[i:])
+		if first < 0 || b[first]|0x20 != 'b' || blank == 0 {
 			continue
 		}
-		w.hide(&e, from, i)
+		from := i + blank
+		i = run(b, from, &bearerChars)
+		likely := i-from >= minBearer && bytes.IndexAny(b[from:i], "0123456789") >= 0
+		if likely || w.cut && i == len(b) {
+			w.hide(&e, from, i)
+		}
 	}
+}
+
+// blanks returns how many bytes of blanks b begins with.
+func blanks(b []byte) (n int) {
+	for n < len(b) {
+		switch {
+		case b[n] == ' ' || b[n] == '+':
+			n++
+		case bytes.HasPrefix(b[n:], []byte("%20")):
+			n += 3
+		default:
+			return n
+		}
+	}
+	return n
 }
 
 // overwrite redacts JSON Web Tokens in bytes whose length must not change. It

@@ -37,6 +37,8 @@ type worker struct {
 	value   []byte // decoded
 	nested  []byte // JSON within a string
 	stack   []frame
+	edit    edit       // of the body that is looked at
+	cut     bool       // the body that is looked at is not all
 	method  string     // of gRPC, without its first slash
 	numbers []*numbers // fields of protobuf that are redacted in this exchange
 }
@@ -57,11 +59,10 @@ func (w *worker) token(dst []byte, k kind, value []byte) []byte {
 // digest returns the keyed hash of a value. It is valid until the next call.
 func (w *worker) digest(k kind, value []byte) []byte {
 	w.mac.Reset()
-	var first [1]byte
-	if k != text {
-		first[0] = k[0]
+	if w.sum[0] = 0; k != text {
+		w.sum[0] = k[0]
 	}
-	w.mac.Write(first[:])
+	w.mac.Write(w.sum[:1])
 	w.mac.Write(value)
 	return w.mac.Sum(w.sum[:0])
 }
