@@ -105,6 +105,9 @@ bench-protocols: build ## Measure TLS, HTTP/2 and gRPC against nginx and Envoy; 
 	@.ci/need nginx envoy h2load
 	go run ./test/bench -protocols $(if $(QUICK),-quick)
 
+bench-compare: build ## Measure what it costs to have answers compared; QUICK=1 as for bench
+	go run ./test/bench -compare $(if $(QUICK),-quick)
+
 peers-http: $(GRPCURL) ## Have curl, nghttp, openssl and grpcurl speak with a built proxy
 	@.ci/need curl nghttp openssl
 	PATH="$(CURDIR)/.cache/bin:$$PATH" go test -count=1 -tags peers ./test/peers
@@ -150,4 +153,4 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/.cache/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 	@mv .cache/bin/h2spec $@
 
-.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols peers-http interop h2spec browser isolation isolation-protocols golden clean
+.PHONY: help build demo test check gofmt vet tidy cross lint race fuzz-short isolation-quick peers fuzz bench bench-protocols bench-compare peers-http interop h2spec browser isolation isolation-protocols golden clean

@@ -59,6 +59,7 @@ type house struct {
 	primary   string
 	shadow    string
 	ledger    *ledger
+	captured  *ledger
 	address   string
 	url       string
 }
@@ -74,7 +75,7 @@ func backend(t *testing.T, answer http.HandlerFunc) string {
 // open starts a proxy for these handlers.
 func open(t *testing.T, primary, shadow http.HandlerFunc) *house {
 	t.Helper()
-	h := &house{authority: certs.New(t), ledger: &ledger{}, primary: backend(t, primary), shadow: backend(t, shadow)}
+	h := &house{authority: certs.New(t), ledger: &ledger{}, captured: &ledger{}, primary: backend(t, primary), shadow: backend(t, shadow)}
 	h.leaf = h.authority.Leaf(t, "127.0.0.1", "shop.example.com")
 	var s *proxy.Server
 	err := error(syscall.EADDRINUSE)
@@ -101,6 +102,9 @@ func open(t *testing.T, primary, shadow http.HandlerFunc) *house {
 func (h *house) start(t *testing.T, o proxy.Options) (*proxy.Server, error) {
 	t.Helper()
 	o.Driver, o.HTTP3, o.Sinks = loop.DefaultDriver(), Open, []traffic.Sink{h.ledger}
+	if h.captured != nil {
+		o.Capture = h.captured
+	}
 	return proxy.New(h.config(t, true), o)
 }
 
@@ -143,6 +147,7 @@ func (h *house) config(t *testing.T, on bool) *config.Config {
 	cfg, err := config.Parse("test.yaml", fmt.Appendf(nil, `
 listeners: [{name: web, address: "%s", protocol: HTTPS, %stls: {certificates: [{cert: %s, key: %s}], clientAuth: optional, clientCA: %s}}]
 workers: 2
+capture: {body: 1MiB, memory: 64MiB}
 accessLog: {path: "-"}
 client: {headTimeout: 5s}
 routes:

@@ -115,6 +115,21 @@ func TestTrailersTravelBothWays(t *testing.T) {
 	if sum := resp.Trailer.Get("x-sum"); sum != "42" {
 		t.Errorf("got trailers %v, want x-sum: 42", resp.Trailer)
 	}
+	// What is captured is what came, as it would by other versions.
+	for deadline := time.Now().Add(10 * time.Second); h.Snapshot().Capture.Taken == 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing was captured: %+v", h.Snapshot().Capture)
+		}
+	}
+	x := h.captured.exchanges()[0]
+	defer x.Release()
+	asked, told := x.Request, x.Primary.Answer
+	if !strings.HasPrefix(string(asked.Head), "POST /open HTTP/1.1\r\n") || string(asked.Body) != "abc" || !asked.Whole || strings.ToLower(string(asked.Trailer)) != "x-checked: yes\r\n" {
+		t.Errorf("captured of the request %q %q %q", asked.Head, asked.Body, asked.Trailer)
+	}
+	if string(told.Body) != "body yes" || !told.Whole || strings.ToLower(string(told.Trailer)) != "x-sum: 42\r\n" || !x.Copies[0].Answer.Whole {
+		t.Errorf("captured of the answers %q %q, and %+v", told.Body, told.Trailer, x.Copies[0])
+	}
 }
 
 func TestAnswersWithoutBodies(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/spool"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -16,11 +17,21 @@ import (
 // whoever compares or records. Nothing waits for it, and what does not fit is
 // lost and counted. It belongs to its loop.
 type Tap struct {
-	Sink   traffic.Sink  // gets what was captured; nil = nothing is
+	Loop   *loop.Loop
+	Sink   traffic.Sink  // gets what was captured, at the end of a pass; nil = nothing is
 	Memory *spool.Budget // of the captures of all loops
 	Body   int64         // bytes kept of each body
 	Books  telemetry.Capture
+
+	done []*collection // to be handed over
+	last bool          // after whatever else this pass does
+	pass int           // captures that are lost before the next one is made
+	gap  int           // how many are lost after a refusal
 }
+
+// maxGap bounds how many captures are lost after one that the sink refused: when
+// the next is taken, there is room for so many at least.
+const maxGap = 63
 
 // Capture is one message that is being captured. All methods do nothing on nil,
 // and once the exchange's capture is lost.
@@ -55,9 +66,14 @@ func Compares(policies []*Policy, decisions []Decision, draw uint64) bool {
 }
 
 // Join begins an exchange that is captured, which began at that time of the loop's
-// clock, with one holder; nil if there is no room. It has room for so many copies.
+// clock, with one holder; nil if there is no room, or the sink is behind. It has room for so many copies.
 func (t *Tap) Join(begin time.Duration, want Want, copies int) *Join {
 	t.Books.Drawn++
+	if t.pass > 0 {
+		t.pass--
+		t.Books.Lose(traffic.LostQueue)
+		return nil
+	}
 	c := collections.Get().(*collection)
 	if !c.arena.Open(t.Memory) {
 		collections.Put(c)
@@ -65,6 +81,7 @@ func (t *Tap) Join(begin time.Duration, want Want, copies int) *Join {
 		return nil
 	}
 	t.Books.InFlight++
+	c.exchange, c.taken = traffic.Exchange{}, 0
 	c.join = Join{X: &c.exchange, Begin: begin, holders: 1, tap: t, want: want, collection: c}
 	c.exchange.Copies = slices.Grow(c.copies[:0], copies)
 	c.exchange.Record = want.Record
@@ -85,9 +102,9 @@ func (j *Join) Capture() *Capture {
 		c = &all.captures[all.taken]
 		all.taken++
 	} else {
-		c = &Capture{}
+		c = new(Capture)
 	}
-	c.join, c.most = j, int(j.tap.Body)
+	*c = Capture{join: j, most: int(j.tap.Body)}
 	return c
 }
 
@@ -174,14 +191,40 @@ func (j *Join) handOver() {
 		c.Release()
 		return
 	}
-	t.Books.InFlight--
-	c.exchange.Memory = c
-	if t.Sink.Offer(&c.exchange) {
-		t.Books.Taken++
+	if len(t.done) == 0 {
+		t.Loop.AfterPass(t)
+	}
+	t.done = append(t.done, c)
+}
+
+// Run implements loop.Task: it hands over what this pass has completed, when all
+// bytes of the pass have been written. A sink that sleeps is woken once for all.
+func (t *Tap) Run() {
+	if t.last = !t.last; t.last {
+		t.Loop.AfterPass(t) // behind the tasks that are waiting now
 		return
 	}
+	for i, c := range t.done {
+		t.done[i] = nil
+		t.Books.InFlight--
+		c.exchange.Memory = c
+		if t.Sink.Offer(&c.exchange) {
+			t.Books.Taken++
+			t.gap /= 2
+		} else {
+			t.refused()
+			c.Release()
+		}
+	}
+	t.done = t.done[:0]
+}
+
+// refused notes that the sink is behind. What would be refused anyway is not worth
+// the work of capturing it: the next ones are lost before that.
+func (t *Tap) refused() {
 	t.Books.Lose(traffic.LostQueue)
-	c.Release()
+	t.gap = min(2*t.gap+1, maxGap)
+	t.pass = t.gap
 }
 
 // uncaptured returns x without its messages, for others than the owner of those.
@@ -196,13 +239,14 @@ func uncaptured(x *traffic.Exchange) *traffic.Exchange {
 }
 
 // collection is a captured exchange with its join and all its memory, in one piece
-// that is used again.
+// that is used again. What was in it stays until then: whoever releases it is on
+// another core, and what that one writes to has to be fetched from there.
 type collection struct {
-	join     Join
 	exchange traffic.Exchange
 	copies   [2]traffic.Outcome
 	captures [4]Capture
 	taken    int // of captures
+	join     Join
 	arena    spool.Arena
 }
 
@@ -211,8 +255,5 @@ var collections = sync.Pool{New: func() any { return new(collection) }}
 // Release implements traffic.Memory.
 func (c *collection) Release() {
 	c.arena.Close()
-	c.join, c.exchange, c.copies = Join{}, traffic.Exchange{}, [2]traffic.Outcome{}
-	clear(c.captures[:c.taken])
-	c.taken = 0
 	collections.Put(c)
 }

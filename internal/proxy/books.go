@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/http1"
+	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/mirror"
 	"github.com/understudy-proxy/understudy/internal/route"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -72,7 +73,7 @@ func (r *request) sample(m *route.Request) {
 // of one string.
 func (r *request) describe(x *traffic.Exchange, m *route.Request) {
 	w, h := r.worker, r.client.head
-	x.Start = time.Now()
+	x.Start = w.wallAt(r.start)
 	x.Listener = r.worker.plan.nameOf(r.client.listener)
 	x.Client = m.Source
 	if r.rule != nil {
@@ -91,6 +92,15 @@ func (r *request) describe(x *traffic.Exchange, m *route.Request) {
 	}
 	w.makeText(len(id) + len(m.Host) + len(path) + len(query) + len(agent))
 	x.ID, x.Host, x.Path, x.Query, x.UserAgent = w.textOf(id), w.textOf(m.Host), w.textOf(path), w.textOf(query), w.textOf(agent)
+}
+
+// wallAt is the wall clock at t on the loop's clock. It is looked at once a second:
+// for each exchange that would be a good part of what capturing costs.
+func (w *worker) wallAt(t time.Duration) time.Time {
+	if w.wall.IsZero() || t-w.looked > time.Second {
+		w.wall, w.looked = time.Now(), loop.Now()
+	}
+	return w.wall.Add(t - w.looked)
 }
 
 // textBlock is how much text of exchanges is allocated at once: a string for each

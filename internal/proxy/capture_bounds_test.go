@@ -41,8 +41,8 @@ func TestASinkThatRefusesLosesCapturesOnly(t *testing.T) {
 		if diff := cmp.Diff(want, captures(t, s)); diff != "" {
 			t.Errorf("(- want, + counted)\n%s", diff)
 		}
-		if n := sink.offered.Load(); n != 100 {
-			t.Errorf("%d captures were offered, want 100", n)
+		if n := sink.offered.Load(); n == 0 || n > 100 {
+			t.Errorf("%d captures were offered, want some of 100", n)
 		}
 	})
 }

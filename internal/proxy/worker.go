@@ -52,7 +52,9 @@ type worker struct {
 	out     http1.Outgoing
 	target  []byte
 	text    strings.Builder // of exchanges
-	id      [36]byte        // for a request that has no x-request-id
+	wall    time.Time       // at looked, on the loop\'s clock
+	looked  time.Duration
+	id      [36]byte // for a request that has no x-request-id
 	vec     [][]byte
 
 	heads    []*http1.Request // not in use
@@ -73,7 +75,7 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 	}
 	w.intake = spool.NewIntake(&w.pool)
 	w.up = &upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}
-	w.tap.Sink, w.tap.Memory = s.options.Capture, &s.captured
+	w.tap.Loop, w.tap.Sink, w.tap.Memory = l, s.options.Capture, &s.captured
 	w.copies = mirror.NewDispatcher(&upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}, s.log)
 	return w
 }

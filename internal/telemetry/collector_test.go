@@ -25,6 +25,7 @@ func sample() *Snapshot {
 	s := &Snapshot{
 		Time: started.Add(time.Hour), Started: started, Config: "abc123", Reloads: 3, ReloadsFailed: 1, Loops: 2,
 		Clients: 7, Accepted: 90, Lag: 1500 * time.Microsecond, AccessLog: AccessLog{Written: 11, Dropped: 2},
+		Capture: Capture{Drawn: 9, Taken: 5, Lost: map[traffic.Reason]uint64{traffic.LostQueue: 3}, InFlight: 1, Memory: 4096},
 		Live: []Live{{Route: "shop", Backend: "v1", Codes: map[int]uint64{200: 5, 404: 1},
 			Errors: map[traffic.Source]uint64{traffic.Primary: 2}, GRPC: map[traffic.GRPCStatus]uint64{"NOT_FOUND": 3}, InFlight: 4, BytesIn: 10, BytesOut: 20}},
 		Mirrors: []Mirror{{Route: "shop", Name: "trial", Backend: "v2", Share: 0.5, Throttle: 1, Selected: 10, Completed: 4, InFlight: 3, Queued: 1,
@@ -100,6 +101,22 @@ understudy_mirror_verdict{backend="v2",mirror="trial",route="shop",verdict="RUNN
 # HELP understudy_endpoint_ejected 1 while the endpoint gets no traffic because it kept failing.
 # TYPE understudy_endpoint_ejected gauge
 understudy_endpoint_ejected{backend="v1",endpoint="127.0.0.1:9000"} 1
+# HELP understudy_capture_total Exchanges drawn to be compared or recorded, whose messages are kept. Always taken + lost + in flight.
+# TYPE understudy_capture_total counter
+understudy_capture_total 9
+# HELP understudy_capture_taken_total Captured exchanges handed to whoever compares and records.
+# TYPE understudy_capture_taken_total counter
+understudy_capture_taken_total 5
+# HELP understudy_capture_lost_total Captures given up; the request and its copies were not. memory: capture.memory was used up; queue: comparing or recording is behind.
+# TYPE understudy_capture_lost_total counter
+understudy_capture_lost_total{reason="memory"} 0
+understudy_capture_lost_total{reason="queue"} 3
+# HELP understudy_capture_in_flight Exchanges being captured, of which not all outcomes are in.
+# TYPE understudy_capture_in_flight gauge
+understudy_capture_in_flight 1
+# HELP understudy_capture_memory_bytes Bytes held for captures, until they were compared and recorded.
+# TYPE understudy_capture_memory_bytes gauge
+understudy_capture_memory_bytes 4096
 # HELP understudy_config_info 1 for the version of the configuration in force.
 # TYPE understudy_config_info gauge
 understudy_config_info{version="abc123"} 1

@@ -31,7 +31,7 @@ func placed(name string, w workload) *place {
 
 func TestEverySuiteMeasuresWhatItsTargetsSpeakOf(t *testing.T) {
 	t.Parallel()
-	for _, s := range []*suite{&speedSuite, &protocolSuite} {
+	for _, s := range []*suite{&speedSuite, &protocolSuite, &compareSuite} {
 		if len(s.contestants()) != len(s.who) {
 			t.Errorf("%s: %q are not all contestants", s.name, s.who)
 		}

@@ -44,7 +44,7 @@ func (r *speedReport) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n", r.suite.title)
 	fmt.Fprintf(&b, "%s Load, primary, shadow and proxy shared these cores.\n\n", &r.Machine)
-	if r.suite.idle {
+	if r.suite.idle || r.suite.loops {
 		fmt.Fprintf(&b, "%d connections, ", r.Conns)
 	}
 	fmt.Fprintf(&b, "%g s for each measurement, %d interleaved rounds; figures are medians, with minimum and maximum in parentheses.\n", r.Seconds, r.Rounds)
@@ -113,7 +113,12 @@ func (r *speedReport) verdictCell(figure, verdict string) string {
 
 func (r *speedReport) writeWorkload(b *strings.Builder, w workload) {
 	fmt.Fprintf(b, "\n## %s (`%s`)\n\n", w.Title, w.Name)
-	t := newTable(b, "proxy", "CPU µs/"+w.unit(), "user + system", w.unit()+"s/s", "memory MiB", "copied %", "same set", "errors", "other CPU %")
+	columns := []string{"proxy", "CPU µs/" + w.unit(), "user + system", w.unit() + "s/s", "memory MiB", "copied %", "same set", "errors", "other CPU %"}
+	if r.suite.loops {
+		columns = append(columns, "of the loops", "÷ none compared", "loops ÷ none compared")
+	}
+	t := newTable(b, columns...)
+	none := r.Samples.of(w.Name, compare0)
 	for _, c := range contestants {
 		s := r.Samples.of(w.Name, c.Name)
 		if len(s) == 0 {
@@ -125,7 +130,11 @@ func (r *speedReport) writeWorkload(b *strings.Builder, w workload) {
 			parts = fmt.Sprintf("%.1f + %.1f", s.spread(userMicros).median, s.spread(systemMicros).median)
 			memory = fmt.Sprintf("%.1f", s.spread(memoryMiB).median)
 		}
-		t.row(c.Name, cpu, parts, s.spread(throughput).format(0), memory, copied(c, s), sameSet(s), errorCount(s), otherCPU(s))
+		cells := []string{c.Name, cpu, parts, s.spread(throughput).format(0), memory, copied(c, s), sameSet(s), errorCount(s), otherCPU(s)}
+		if r.suite.loops {
+			cells = append(cells, s.spread(loopMicros).format(1), s.against(none, cpuRatio).format(2), s.against(none, loopRatio).format(2))
+		}
+		t.row(cells...)
 	}
 }
 
@@ -166,6 +175,7 @@ func otherCPU(s samples) string {
 
 func throughput(s *sample) float64   { return s.Throughput }
 func userMicros(s *sample) float64   { return s.UserMicros }
+func loopMicros(s *sample) float64   { return s.LoopMicros }
 func systemMicros(s *sample) float64 { return s.SystemMicros }
 func memoryMiB(s *sample) float64    { return s.MemoryMiB }
 
