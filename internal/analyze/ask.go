@@ -65,7 +65,11 @@ func (m *mirror) insist(q *Question) {
 func (m *mirror) placesOf(h *held) map[*place]bool {
 	places := make(map[*place]bool, len(h.findings))
 	for i := range h.findings {
-		if p := h.endpoint.index[spotOf(&h.findings[i].Difference)]; p != nil {
+		s := spotOf(&h.findings[i].Difference)
+		if p := h.endpoint.index[s]; p != nil {
+			places[p] = true
+		}
+		if p := h.endpoint.index[spot{s.path, shape}]; p != nil && s.kind == compare.Changed {
 			places[p] = true
 		}
 	}
@@ -90,10 +94,8 @@ func (m *mirror) hear(q *Question, again *traffic.Outcome) {
 	}
 	m.consider(e, h.findings)
 	m.insist(q)
-	for i := range h.findings {
-		if p := e.index[spotOf(&h.findings[i].Difference)]; p != nil {
-			m.conclude(e, p, false)
-		}
+	for p := range m.placesOf(h) {
+		m.conclude(e, p, false)
 	}
 	m.release(e)
 }
@@ -145,7 +147,7 @@ func (m *mirror) hearBaseline(q *Question, again *traffic.Outcome) {
 func (e *endpoint) quarrel(differences []compare.Difference) []spot {
 	var all []spot
 	for s := range spots(differences) {
-		if s.kind == shape && e.index[s] == nil {
+		if e.index[s] == nil && (s.kind == shape || s.kind == compare.Missing || s.kind == compare.Extra) {
 			continue // it was never seen but here, and is part of a value that is noise
 		}
 		if p := e.index[s]; p == nil || p.Standing != noise && p.Standing != renamed {
@@ -153,6 +155,12 @@ func (e *endpoint) quarrel(differences []compare.Difference) []spot {
 		}
 	}
 	return all
+}
+
+// tested says that it has been seen what becomes of differences at a place.
+func (e *endpoint) tested(p *place) bool {
+	drifts, stayed, _ := e.tides(p)
+	return drifts >= enoughDrifts || stayed >= enoughStayed
 }
 
 // contests says whether places that differ between two answers of the shadow, or of
@@ -166,7 +174,7 @@ func (e *endpoint) contests(places []spot) (contests, wait bool) {
 		}
 		switch {
 		case p.Standing == noise, p.Standing == renamed, p.Standing == unsteady, p.steadyAtPrimary(e), p.oddOneOut(e):
-		case p.Standing == learning, p.Drifts < enoughDrifts && p.Stayed < enoughStayed && !p.structural():
+		case p.Standing == learning, !e.tested(p):
 			wait = true
 		default:
 			contests = true

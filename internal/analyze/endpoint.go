@@ -27,6 +27,7 @@ type endpoint struct {
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
 	minutes []minute
+	shaky   bool // answers are not built alike by themselves, and how often is still to be known
 	changed bool // since it was saved
 }
 
@@ -129,6 +130,11 @@ func (p *place) rename(d *compare.Difference, ids *renamings) bool {
 	if !ok {
 		return p.Standing == renamed
 	}
+	if f.unique {
+		p.Values.IDs++
+	} else {
+		p.Values.Named++
+	}
 	switch ids.check(f, d.Primary.Hash, d.Shadow.Hash) {
 	case confirmed:
 		p.Values.Renamed++
@@ -214,6 +220,12 @@ func spots(differences []compare.Difference) map[spot]bool {
 	for i := range differences {
 		d := &differences[i]
 		all[spotOf(d)] = true
+		switch d.Kind { // it depends on which answer comes first
+		case compare.Missing:
+			all[spot{d.Path, compare.Extra}] = true
+		case compare.Extra:
+			all[spot{d.Path, compare.Missing}] = true
+		}
 		if d.Kind == compare.Changed && !d.Similar {
 			all[spot{d.Path, shape}] = true
 		}

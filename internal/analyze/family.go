@@ -25,11 +25,32 @@ func familyOf(d *compare.Difference) (family, bool) {
 	case compare.UUID, compare.ULID, compare.KSUID, compare.Hex, compare.Base64, compare.Token:
 		return family{xxhash.Sum64String(string(c)), true}, true
 	}
+	if d.Similar && drawn(d.Primary.Text) && drawn(d.Shadow.Text) {
+		return family{xxhash.Sum64String("drawn"), true}, true
+	}
 	name := lastName(d.Path)
 	if (c == compare.Number || c == compare.Word || c == "") && namesID(name) {
 		return family{xxhash.Sum64String(name), false}, true
 	}
 	return family{}, false
+}
+
+// drawn says that a text looks as if a machine had drawn it, with a name before it
+// perhaps: ref_8a1c09be.
+func drawn(text string) bool {
+	const shortest, longest, fewest = 8, 128, 3
+	digits, letters := 0, 0
+	for _, c := range []byte(text) {
+		switch {
+		case c-'0' <= 9:
+			digits++
+		case (c|0x20)-'a' < 26:
+			letters++
+		case c != '_' && c != '-' && c != '.' && c != ':':
+			return false
+		}
+	}
+	return len(text) >= shortest && len(text) <= longest && digits >= fewest && letters > 0
 }
 
 // lastName is the last name in a path: id of body.items[*].id.

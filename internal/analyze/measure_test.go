@@ -1,8 +1,8 @@
 package analyze
 
 import (
-	"slices"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,4 +35,41 @@ func TestMeasure(t *testing.T) {
 			t.Logf("%s: all missed", f.name)
 		}
 	}
+}
+
+func TestMeasureNoise(t *testing.T) {
+	n := 0
+	for seed := 1; seed < 120; seed += 2 {
+		synctest.Test(t, func(t *testing.T) {
+			m, at := play(t, uint64(seed), 3000, nil)
+			if m.Verdict == judge.Fail {
+				n++
+				t.Log(seed, at, m.Reasons, m.Classes)
+			}
+			if m.Verdict == judge.Fail || seed < 2 {
+				t.Log(seed, at, m.Reasons, m.Classes)
+				for _, c := range m.Clusters {
+					t.Logf("  cluster %s %s: %d, %v", c.Endpoint, c.Title, c.Count, c.Class)
+				}
+			}
+		})
+	}
+	t.Logf("%d of 60 FAIL", n)
+}
+
+func TestDebug(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		debug = func(s *stage) {
+			for _, m := range s.pipeline.mirrors {
+				t.Log(m.everywhere.Repeats, m.everywhere.RepeatMismatches, m.everywhere.Control)
+				for _, e := range m.endpoints {
+					t.Log(e.Name, e.Pairs, len(e.held), e.Repeats, e.Live, e.Tally.Repeats, e.Tally.RepeatMismatches, e.Tally.Control.Total)
+					for _, p := range e.Places {
+						t.Logf("   %+v", *p)
+					}
+				}
+			}
+		}
+		play(t, 3, 3000, nil)
+	})
 }

@@ -178,7 +178,11 @@ func (m *mirror) draw(e *endpoint) bool {
 	if m.way.mirror.Compare.Repeat != nil {
 		share = *m.way.mirror.Compare.Repeat
 	}
-	if share > 0 && e.Repeats < eagerRepeats {
+	switch {
+	case share == 0:
+	case e.shaky && e.Repeats < enoughRepeats:
+		share = max(share, shakyShare)
+	case e.Repeats < eagerRepeats:
 		share = max(share, eagerShare)
 	}
 	return m.random.Float64()*100 < share
@@ -188,6 +192,7 @@ func (m *mirror) draw(e *endpoint) bool {
 const (
 	eagerRepeats = 20 // controls, until only the configured share is drawn
 	eagerShare   = 10 // percent
+	shakyShare   = 50 // where differences wait for it
 )
 
 // wants says that an answer of the shadow's would tell something about findings:
@@ -243,7 +248,11 @@ func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 		m.tell(p)
 	case real:
 		const many = 16
-		if p.Asked >= many && p.unsteady() && !p.structural() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
+		if p.structural() && p.Why == "" {
+			p.Standing, p.Why = p.decideStructure(e, m.asks(e))
+			break
+		}
+		if p.Asked >= many && p.unsteady() && p.share(e) >= noisyShare && !p.steadyAtPrimary(e) {
 			p.Standing, p.Why = noise, "shadow repeats"
 		}
 	case noise:

@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"strings"
+
 	"github.com/understudy-proxy/understudy/internal/compare"
 )
 
@@ -56,6 +58,9 @@ type place struct {
 	saved  int64 // its sum when it was saved last
 }
 
+// structural are the kinds of differences that are about what there is.
+var structural = [...]compare.Kind{compare.Missing, compare.Extra, compare.Null, compare.Type, compare.Length}
+
 // structural says that the place is about what there is, not about values: it is
 // never learned to be noise.
 func (p *place) structural() bool {
@@ -66,16 +71,19 @@ func (p *place) structural() bool {
 // two by the toss of a coin looks steady once in 256 times.
 const (
 	enoughAgreed    = 8    // answers, all the same: steady in the shadow
-	fewAgreed       = 4    // the same, where so small a share differs that it looks like a fault
+	fewAgreed       = 4    // the same, where a rare share differs
 	enoughDisagreed = 3    // answers, all of them different: not steady
 	enoughAsked     = 6    // answers, of which a quarter are different: not steady
 	manyAsked       = 24   // answers, of which less are
 	enoughDrifts    = 12   // pairs that the shadow took back, when it hardly ever stayed with its answer
 	enoughStayed    = 3    // pairs in which it did
 	enoughStructure = 2    // answers that say that structure is no accident of the moment
-	enoughSeen      = 16   // pairs, where nobody can be asked
-	patience        = 64   // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
+	enoughRepeats   = 60   // controls that say how often it is
+	enoughSeen      = 24   // pairs, where nobody can be asked
+	enoughIDs       = 64   // pairs of ids, none of which contradicts another
+	patience        = 256  // pairs, where the shadow could be asked but was not: the budget is spent elsewhere
 	noisyShare      = 0.3  // of the pairs: what is noise is seldom rarer than that
+	rareShare       = 0.15 // of the pairs: what is as rare looks like a fault
 	unsteadyShare   = 0.25 // of two answers to the same request
 	clearlySteady   = 8.0  // differences expected of the primary, when none is seen
 	enoughLive      = 3    // differences between answers of the primary
@@ -105,24 +113,45 @@ func (p *place) unsteady() bool {
 // were, then asked once more the shadow would stay with its answer as often as it
 // takes it back; and a thing that has changed meanwhile changes at the primary too.
 func (p *place) oddOneOut(e *endpoint) bool {
-	if p.Drifts < enoughDrifts || 5*p.Stayed > p.Drifts {
+	drifts, stayed, live := e.tides(p)
+	if drifts < enoughDrifts || 5*stayed > drifts {
 		return false
 	}
-	return 2*p.Live*max(e.Pairs, 1) < p.Drifts*max(e.Live, 1)
+	return 2*live*max(e.Pairs, 1) < drifts*max(e.Live, 1)
+}
+
+// tides are how often what differs at a place was taken back, was not, and comes
+// and goes at the primary; of structure in whatever way it differs, because what the
+// shadow has now and then is missing as often when the primary has it.
+func (e *endpoint) tides(p *place) (drifts, stayed, live int64) {
+	if !p.structural() {
+		return p.Drifts, p.Stayed, p.Live
+	}
+	for _, kind := range structural {
+		if q := e.index[spot{p.Path, kind}]; q != nil {
+			drifts, stayed, live = drifts+q.Drifts, stayed+q.Stayed, live+q.Live
+		}
+	}
+	return drifts, stayed, live
 }
 
 // decide looks at the evidence and returns the standing that follows from it, with
 // the reason. ask says that the shadow can be asked about the place.
 func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	if p.structural() {
-		return p.decideStructure(ask)
+		return p.decideStructure(e, ask)
 	}
 	if s, why := p.decideByValues(e); s != learning {
 		return s, why
 	}
+	if p.Values.ids() && p.Disagreed == 0 && p.share(e) >= 0.5 && p.Seen < enoughIDs && 10*p.Values.Broken <= p.Seen {
+		return learning, "" // each side's own ids, perhaps: that takes some to come again
+	}
 	share := p.share(e)
 	moody := p.Asked >= enoughDisagreed && p.Disagreed == p.Asked || p.Asked >= enoughAsked && p.unsteady()
 	switch {
+	case moody && p.Values.unsettled():
+		return unsteady, "one id of the primary's is many of the shadow's"
 	case moody && p.Values.volatile() && p.Values.fresh(1):
 		return noise, "class " + p.Values.Class
 	case moody && (share >= noisyShare || 4*p.Drifts < p.Asked):
@@ -135,7 +164,7 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 		return noise, "primary repeats"
 	case p.Live >= enoughLive && 2*float64(p.Live) >= share*float64(e.Live) && (p.Disagreed > 0 || p.Asked < fewAgreed):
 		return noise, "primary repeats"
-	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < noisyShare), moody && share < noisyShare, p.Asked >= manyAsked:
+	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < rareShare), moody && share < noisyShare, p.Asked >= manyAsked:
 		return real, ""
 	}
 	if p.asking == 0 && (!ask && p.Asked == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience) {
@@ -144,13 +173,47 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	return learning, ""
 }
 
-// decideStructure waits only for a word about whether it is an accident of the
-// moment.
-func (p *place) decideStructure(ask bool) (standing, string) {
-	if p.Asked >= enoughStructure || p.asking == 0 && (!ask || p.Seen >= patience) {
-		return real, ""
+// decideStructure never calls structure noise. It waits for a word about whether it
+// is an accident of the moment; and where the shadow's own answers are not built
+// alike, until it is known how often: differences count from then on, against that.
+func (p *place) decideStructure(e *endpoint, ask bool) (standing, string) {
+	asked, disagreed := e.structure(p.Path)
+	enough := int64(enoughStructure)
+	switch {
+	case strings.HasSuffix(p.Path, "]"), strings.HasSuffix(p.Path, "}"):
+		enough = enoughAgreed // elements come and go more easily than fields
+	case p.share(e) < rareShare:
+		enough = fewAgreed
 	}
-	return learning, ""
+	switch {
+	case !ask && p.asking == 0:
+		return real, ""
+	case asked >= enough && disagreed == 0, asked < enough && p.asking == 0 && p.Seen >= patience:
+		return real, ""
+	case asked < enough:
+		return learning, ""
+	case float64(disagreed) < unsteadyShare*float64(asked):
+		if asked < manyAsked {
+			return learning, ""
+		}
+		return real, ""
+	case e.Repeats < enoughRepeats:
+		e.shaky = true
+		return learning, ""
+	}
+	return real, "varies by itself, too"
+}
+
+// structure is what is known of the steadiness of what there is at a path, whichever
+// way it differs.
+func (e *endpoint) structure(path string) (asked, disagreed int64) {
+	for _, kind := range structural {
+		if p := e.index[spot{path, kind}]; p != nil {
+			asked += p.Asked
+			disagreed += p.Disagreed
+		}
+	}
+	return asked, disagreed
 }
 
 // decideByValues decides what the values say alone, whoever was asked.
@@ -161,6 +224,8 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 		return noise, "class now"
 	case v.Seen >= 4 && v.Class == classPlace && v.uniform() && p.share(e) >= noisyShare:
 		return noise, "class " + classPlace
+	case v.ids() && v.Broken == 0 && p.Disagreed == 0 && p.Seen >= enoughIDs && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed || p.Asked+int64(p.asking) == 0):
+		return renamed, "renamed, as far as was seen"
 	case v.consistent() && p.share(e) >= 0.5 && (p.Asked >= enoughAgreed && p.Disagreed == 0 || p.Asked+int64(p.asking) == 0 && v.Renamed >= enoughSeen):
 		return renamed, "renamed consistently"
 	}

@@ -17,6 +17,7 @@ type version struct {
 	random *rand.Rand
 	pods   string
 	visits int
+	moody  bool                                                 // it shows what no two answers have in common, and is wrong now and then
 	fault  func(request string, body map[string]any, a *answer) // nil = none
 }
 
@@ -45,11 +46,31 @@ func (v *version) answer(request string) answer {
 		head:  fmt.Sprintf("x-served-by: shop-%s-7d9f8b6c5-%s\nx-trace: %x\ncache-control: no-store", v.pods, []string{"abcde", "x2k4z", "pq9rs"}[v.random.IntN(3)], md5.Sum([]byte(v.uuid()))),
 		first: time.Duration((2 + v.random.ExpFloat64()) * float64(time.Millisecond)),
 	}
+	if v.moody {
+		v.mood(body)
+	}
 	if v.fault != nil {
 		v.fault(request, body, &a)
 	}
 	a.body = text(body)
 	return a
+}
+
+// mood makes an answer that is not like the next one, in structure too.
+func (v *version) mood(body map[string]any) {
+	n := v.random.IntN(6)
+	seen := []any{}
+	for i := range 3 {
+		seen = append(seen, map[string]any{"id": n + i, "name": fmt.Sprintf("thing %d", n+i)})
+	}
+	body["seen"] = seen
+	if v.random.IntN(20) == 0 {
+		body["hint"] = v.random.Float64()
+	}
+	if v.random.IntN(300) == 0 {
+		body["name"] = "out of stock"
+	}
+	body["motd"] = []string{"Hello", "Good day to you", "Welcome back!"}[v.random.IntN(3)]
 }
 
 func (v *version) uuid() string {

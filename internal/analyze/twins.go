@@ -40,7 +40,7 @@ const (
 // meet returns the earlier answers to the request of x that can be compared with
 // those of today, nil if there are none, and keeps what can be of use later.
 func (t *twins) meet(x *traffic.Exchange, shadow *traffic.Outcome) *twin {
-	if !safe(x.Method) || x.Request == nil || !whole(&x.Primary) || !whole(shadow) {
+	if x.Request == nil || x.Request.Cut() || !whole(&x.Primary) || !whole(shadow) {
 		return nil
 	}
 	key := identity(x)
@@ -172,7 +172,7 @@ func (m *mirror) meetTwin(e *endpoint, x *traffic.Exchange, shadow *traffic.Outc
 	for i := range r.Differences {
 		m.liveDiffers(e, &r.Differences[i], seen)
 	}
-	if m.asker == nil {
+	if !m.asks(e) {
 		r := m.comparer.Compare(x, &before.shadow, shadow, compare.Options{Endpoint: e.Name})
 		if r.Class != compare.Infra && r.Class != compare.ShadowError {
 			e.repeated(r.Differences)

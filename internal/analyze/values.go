@@ -15,7 +15,8 @@ type values struct {
 	Class   string `json:"class,omitempty"`   // that one of the first pairs had on both sides, empty if none
 	Same    int64  `json:"same,omitempty"`    // pairs with that class on both sides
 	Now     int64  `json:"now,omitempty"`     // pairs of times near the exchange's own
-	Again   int64  `json:"again,omitempty"`   // values that had been seen shortly before, on their side
+	IDs     int64  `json:"ids,omitempty"`     // pairs of ids that machines make unique
+	Named   int64  `json:"named,omitempty"`   // pairs of other ids
 	Renamed int64  `json:"renamed,omitempty"` // pairs of ids that confirmed what was known of them
 	Broken  int64  `json:"broken,omitempty"`  // pairs of ids that contradicted it
 
@@ -38,7 +39,8 @@ type side struct {
 	Sum     float64 `json:"sum,omitempty"`
 	Squares float64 `json:"squares,omitempty"`
 
-	recent [16]uint64 // hashes of the last values
+	Again  int64      `json:"again,omitempty"` // values that were among the last ones
+	recent [16]uint64 // their hashes
 }
 
 // Sorts of values of several classes that are alike for what is learned here.
@@ -71,18 +73,17 @@ func (v *values) add(d *compare.Difference, at time.Time) {
 	if v.Class == "" && v.Seen <= 4 && p == s {
 		v.Class = p
 	}
-	if p == v.Class && s == v.Class && v.Class != "" {
+	if v.Class == string(compare.Token) && (p == classPlace || s == classPlace) {
+		v.Class = classPlace // the name of a pod may look like any other that was drawn
+	}
+	if v.Class != "" && v.is(p) && v.is(s) {
 		v.Same++
 	}
 	if isNow(&d.Primary, at) && isNow(&d.Shadow, at) {
 		v.Now++
 	}
-	if v.Primary.remember(&d.Primary) {
-		v.Again++
-	}
-	if v.Shadow.remember(&d.Shadow) {
-		v.Again++
-	}
+	v.Primary.remember(&d.Primary)
+	v.Shadow.remember(&d.Shadow)
 	v.addNumbers(d)
 }
 
@@ -110,18 +111,28 @@ func (s *side) sum(x float64) {
 	s.Squares += x * x
 }
 
-// remember says whether the value was among the last ones, and takes it in.
-func (s *side) remember(v *compare.Value) bool {
+// remember takes a value in, and counts if it was among the last ones.
+func (s *side) remember(v *compare.Value) {
 	const most = 4
 	if form := compare.Shape(v.Text); len(s.Shapes) < most && !slices.Contains(s.Shapes, form) {
 		s.Shapes = append(s.Shapes, form)
 	}
 	if slices.Contains(s.recent[:], v.Hash) {
-		return true
+		s.Again++
+		return
 	}
 	copy(s.recent[1:], s.recent[:])
 	s.recent[0] = v.Hash
-	return false
+}
+
+// is says that a value of a sort is of the class of these.
+func (v *values) is(sort string) bool {
+	return sort == v.Class || v.Class == classPlace && sort == string(compare.Token)
+}
+
+// ids says that the values are ids that machines make unique.
+func (v *values) ids() bool {
+	return v.Seen > 0 && v.Class != classTime && v.Class != classPlace && 10*v.IDs >= 9*v.Seen
 }
 
 // volatile says that values are of one class whose values are made anew.
@@ -133,25 +144,34 @@ func (v *values) uniform() bool { return 10*v.Same >= 9*v.Seen }
 
 // fresh says that values have hardly ever come back, in at least so many pairs.
 func (v *values) fresh(pairs int64) bool {
-	return v.Seen >= pairs && 20*v.Again <= 2*v.Seen
+	return v.Seen >= pairs && 10*(v.Primary.Again+v.Shadow.Again) <= v.Seen
 }
 
 // consistent says that the values are ids that stand for each other one for one.
 // Numbers must have been given out in order, too: an id that is too high by one
 // stands for another just as consistently.
 func (v *values) consistent() bool {
-	if 100*v.Broken > v.Renamed {
+	if 100*v.Broken > v.Renamed || 10*(v.IDs+v.Named) < 9*v.Seen {
 		return false
 	}
-	if v.volatile() {
+	if v.ids() {
 		return v.Renamed >= 4
 	}
 	return v.Renamed >= 8 && (v.Numbers == 0 || v.Numbers == v.Seen && 10*v.Rose >= 8*v.Numbers)
 }
 
-// rising says that both sides count: chance would not make them rise together.
+// unsettled says that the primary's ids come again and the shadow's do not: one of
+// its stands for many of the shadow's.
+func (v *values) unsettled() bool {
+	const enough = 4
+	return v.ids() && v.Broken >= enough && 20*v.Shadow.Again <= v.Seen
+}
+
+// rising says that both sides count: values never come back, and three of four are
+// above those before on both sides. Requests that overtake each other make the rest.
+// Of numbers that only go together, half are; that it looks like more is one in 200.
 func (v *values) rising() bool {
-	return v.Numbers >= enoughSeen && v.Numbers == v.Seen && v.Rose >= v.Numbers-2 && v.Primary.moved() && v.Shadow.moved()
+	return v.Numbers >= enoughSeen && v.Numbers == v.Seen && v.fresh(enoughSeen) && 4*v.Rose >= 3*v.Numbers && v.Primary.moved() && v.Shadow.moved()
 }
 
 func (s *side) moved() bool { return s.Last > s.First }

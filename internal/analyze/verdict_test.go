@@ -13,9 +13,12 @@ import (
 
 // play has visitors use both versions of the shop, and returns the stage when it is
 // over or the verdict is FAIL, and after how many pairs that was.
+var debug func(s *stage)
+
 func play(t *testing.T, seed uint64, pairs int, fault func(string, map[string]any, *answer)) (*MirrorReport, int) {
 	t.Helper()
 	primary, next := newVersion(2*seed, "v1", nil), newVersion(2*seed+1, "v2", fault)
+	primary.moody, next.moody = seed%2 == 1, seed%2 == 1
 	next.visits = 31
 	s := open(t, "", Options{Asker: next.asker()})
 	visitors := visitor{rand.New(rand.NewPCG(seed, 3))}
@@ -26,6 +29,9 @@ func play(t *testing.T, seed uint64, pairs int, fault func(string, map[string]an
 		if i%50 == 49 {
 			synctest.Wait()
 			if m := s.mirror(); m.Verdict == judge.Fail {
+				if debug != nil {
+					debug(s)
+				}
 				return m, i + 1
 			}
 		}
@@ -122,7 +128,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	for i, f := range faults {
 		synctest.Test(t, func(t *testing.T) {
-			m, n := play(t, 100+uint64(i), 3000, f.fault)
+			m, n := play(t, 100+2*uint64(i), 4000, f.fault)
 			if m.Verdict != judge.Fail {
 				t.Errorf("%s: %s after %d pairs: %s", f.name, m.Verdict, n, strings.Join(m.Reasons, " "))
 			}
