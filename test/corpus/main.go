@@ -17,14 +17,15 @@ import (
 func main() {
 	only := flag.String("fault", "", "run only faults whose name has this in it, and print what was reported")
 	clean := flag.Int("clean", 200, "runs without a fault; 0 = none")
-	limit := flag.Int("requests", 6000, "requests of a run, at most")
+	limit := flag.Int("requests", 6000, "requests of a run, at most; 0 = no faults")
 	quiet := flag.Int("clean-requests", 2000, "requests of a run without a fault")
 	seed := flag.Uint64("seed", 1, "of traffic and noise")
+	verbose := flag.Bool("explain", false, "print what was reported of every run")
 	out := flag.String("out", "", "file for the tables")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := play(ctx, options{*only, *clean, *limit, *quiet, *seed, *out}); err != nil {
+	if err := play(ctx, options{*only, *clean, *limit, *quiet, *seed, *out, *verbose}); err != nil {
 		fmt.Fprintln(os.Stderr, "corpus:", err)
 		os.Exit(1)
 	}
@@ -35,12 +36,13 @@ type options struct {
 	clean, limit, quiet int
 	seed                uint64
 	out                 string
+	explain             bool
 }
 
 func play(ctx context.Context, o options) error {
 	var planted, alarms []*outcome
 	for i, f := range faults() {
-		if !strings.Contains(f.name, o.only) {
+		if o.limit == 0 || !strings.Contains(f.name, o.only) {
 			continue
 		}
 		got, err := run(ctx, o.seed+uint64(i)*10, f, o.limit)
@@ -49,7 +51,7 @@ func play(ctx context.Context, o options) error {
 		}
 		planted = append(planted, got)
 		fmt.Println(got)
-		if o.only != "" {
+		if o.only != "" || o.explain {
 			explain(os.Stdout, got)
 		}
 	}
@@ -62,6 +64,9 @@ func play(ctx context.Context, o options) error {
 			return fmt.Errorf("run %d without a fault: %w", i, err)
 		}
 		alarms = append(alarms, got)
+		if o.explain {
+			explain(os.Stdout, got)
+		}
 		if i%10 == 9 || got.verdict == judge.Fail {
 			fmt.Printf("without a fault: %d of %d, %d alarms %s\n", i+1, o.clean, failed(alarms), got)
 		}
