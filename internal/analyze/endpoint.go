@@ -15,6 +15,7 @@ const mostPlaces = 256
 type endpoint struct {
 	Name    string                  `json:"name"`
 	Pairs   int64                   `json:"pairs"` // that were compared, whatever came of it
+	Alike   int64                   `json:"alike"` // of them, those of one status
 	Classes map[compare.Class]int64 `json:"classes"`
 	Tally   *judge.Tally            `json:"tally"`
 	Places  []*place                `json:"places"`
@@ -67,7 +68,7 @@ func (e *endpoint) demotes(path string) bool { return e.demoted[path] }
 func (e *endpoint) place(s spot) *place {
 	p := e.index[s]
 	if p == nil && len(e.Places) < mostPlaces {
-		p = &place{Path: s.path, Kind: s.kind, First: max(e.Pairs-1, 0)}
+		p = &place{Path: s.path, Kind: s.kind, First: max(e.Alike-1, 0)}
 		e.Places = append(e.Places, p)
 		e.index[s] = p
 	}
@@ -236,6 +237,7 @@ func spots(differences []compare.Difference) map[spot]bool {
 // absorb adds what was learned of another endpoint, which is no more.
 func (e *endpoint) absorb(other *endpoint) {
 	e.Pairs += other.Pairs
+	e.Alike += other.Alike
 	for class, n := range other.Classes {
 		e.Classes[class] += n
 	}

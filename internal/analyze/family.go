@@ -19,7 +19,7 @@ type family struct {
 func familyOf(d *compare.Difference) (family, bool) {
 	c := d.Primary.Class
 	if c != d.Shadow.Class {
-		return family{}, false
+		c = "" // chance makes one that was drawn look like another kind of thing
 	}
 	switch c {
 	case compare.UUID, compare.ULID, compare.KSUID, compare.Hex, compare.Base64, compare.Token:
@@ -27,6 +27,9 @@ func familyOf(d *compare.Difference) (family, bool) {
 	}
 	if d.Similar && drawn(d.Primary.Text) && drawn(d.Shadow.Text) {
 		return family{xxhash.Sum64String("drawn"), true}, true
+	}
+	if c != d.Primary.Class {
+		return family{}, false
 	}
 	name := lastName(d.Path)
 	if (c == compare.Number || c == compare.Word || c == "") && namesID(name) {

@@ -127,6 +127,9 @@ func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Mess
 		return
 	}
 	e.Pairs++
+	if x.Primary.Status == c.Status {
+		e.Alike++
+	}
 	h := &held{endpoint: e, class: r.Class, pair: pairOf(x, c)}
 	if !h.pair.PrimaryFailed && r.Class != compare.ShadowError {
 		h.findings = e.sift(r.Differences, &m.renamings, x.Start)

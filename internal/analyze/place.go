@@ -38,7 +38,7 @@ type place struct {
 	Kind     compare.Kind `json:"kind"`
 	Standing standing     `json:"standing,omitempty"`
 	Why      string       `json:"why,omitempty"`
-	First    int64        `json:"first"` // pairs of the endpoint before it was first seen
+	First    int64        `json:"first"` // pairs of one status before it was first seen
 	Seen     int64        `json:"seen"`  // pairs that differed here
 
 	// Of the pairs that differed here, those whose request the shadow was sent
@@ -89,10 +89,10 @@ const (
 	enoughLive      = 3    // differences between answers of the primary
 )
 
-// share is the part of the endpoint's pairs that differ here, since they were
-// first seen to.
+// share is the part of the endpoint's pairs of one status that differ here, since
+// they were first seen to.
 func (p *place) share(e *endpoint) float64 {
-	return float64(p.Seen) / float64(max(e.Pairs-p.First, p.Seen, 1))
+	return float64(p.Seen) / float64(max(e.Alike-p.First, p.Seen, 1))
 }
 
 // steadyAtPrimary says that the primary would have been seen to differ here if it

@@ -13,8 +13,6 @@ import (
 
 // play has visitors use both versions of the shop, and returns the stage when it is
 // over or the verdict is FAIL, and after how many pairs that was.
-var debug func(s *stage)
-
 func play(t *testing.T, seed uint64, pairs int, fault func(string, map[string]any, *answer)) (*MirrorReport, int) {
 	t.Helper()
 	primary, next := newVersion(2*seed, "v1", nil), newVersion(2*seed+1, "v2", fault)
@@ -29,9 +27,6 @@ func play(t *testing.T, seed uint64, pairs int, fault func(string, map[string]an
 		if i%50 == 49 {
 			synctest.Wait()
 			if m := s.mirror(); m.Verdict == judge.Fail {
-				if debug != nil {
-					debug(s)
-				}
 				return m, i + 1
 			}
 		}
