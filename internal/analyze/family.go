@@ -25,7 +25,7 @@ func familyOf(d *compare.Difference) (family, bool) {
 	case compare.UUID, compare.ULID, compare.KSUID, compare.Hex, compare.Base64, compare.Token:
 		return family{xxhash.Sum64String(string(c)), true}, true
 	}
-	if d.Similar && drawn(d.Primary.Text) && drawn(d.Shadow.Text) {
+	if drawn(d.Primary.Text) && drawn(d.Shadow.Text) {
 		return family{xxhash.Sum64String("drawn"), true}, true
 	}
 	if c != d.Primary.Class {
