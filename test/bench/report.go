@@ -53,7 +53,7 @@ func (r *speedReport) Markdown() string {
 	}
 	r.writeTargets(&b)
 	for _, w := range r.measured() {
-		if w.Open {
+		if w.Open && !r.suite.loops {
 			r.writeLatency(&b, w)
 		} else {
 			r.writeWorkload(&b, w)

@@ -70,6 +70,7 @@ var compareSuite = suite{
 	loops: true,
 	workloads: []workload{
 		{Name: "get-1k", Title: "GET, answers of 1 KB", Answer: 1 << 10, Same: true},
+		{Name: "get-1k-rate", Title: "GET at a fixed rate, answers of 1 KB", Answer: 1 << 10, Same: true, Open: true},
 		{Name: "get-10k", Title: "GET, answers of 10 KB", Answer: 10 << 10, Same: true},
 		{Name: "post-1k", Title: "POST of 1 KB, answers of 1 KB", Answer: 1 << 10, Body: 1 << 10, Same: true},
 	},
@@ -124,7 +125,8 @@ const howCompare = `
 - CPU is user + system time of the proxy's process for each live request *that the primary saw*, from the start of the load until the copies have drained.
 - The loops' part of it is theirs in a CPU profile of the same time: samples with ` + "`loop.(*Loop).Run`" + ` on the stack. They are what live requests and copies wait for; comparing runs elsewhere, and so does the collector.
 - A ratio is the median of the ratios within each round. Of the loops' it is uncertain by the profile too: a share of 80 % among 1,000 samples by 1.3 of these 80.
-- A ratio is void if a request failed, or if more than 1 % of the copies were lost.
+- At a fixed rate every contestant has the same to do. In closed loop all cores are busy, and comparing takes some of their time and caches.
+- A ratio is void if a request failed, or if more than 1 % of the copies were lost. Who compares sends the shadow a few requests again, so that it may see more than were copied, and another set.
 - "Other CPU" is what programs unknown to the bench took of all cores: where it is more than a few percent, measure again.
 `
 
