@@ -33,6 +33,7 @@ type MirrorReport struct {
 	Classes   map[compare.Class]int64 `json:"classes"`
 	Tainted   int64                   `json:"tainted"`
 	Held      int64                   `json:"held"`      // that do not count yet: whether they differ by themselves is being learned
+	Checks    []judge.Check           `json:"checks"`    // of all endpoints together
 	Endpoints []EndpointReport        `json:"endpoints"` // by traffic
 	Clusters  []Cluster               `json:"clusters"`  // the gravest first, at most 100
 	Noise     []Noise                 `json:"noise"`     // what was learned to be no difference

@@ -22,7 +22,7 @@ func (m *mirror) report() MirrorReport {
 	r := MirrorReport{
 		Mirror: m.label.Mirror, Route: m.label.Route, Rule: m.label.Rule, Primary: m.primary, Shadow: m.way.mirror.Backend, Since: m.since,
 		Pairs: m.everywhere.Errors.Total.Pairs, Classes: map[compare.Class]int64{},
-		Endpoints: []EndpointReport{}, Clusters: []Cluster{}, Noise: []Noise{},
+		Checks: []judge.Check{}, Endpoints: []EndpointReport{}, Clusters: []Cluster{}, Noise: []Noise{},
 	}
 	checks := m.everywhere.Checks(m.params)
 	for _, e := range m.byTraffic() {
@@ -44,6 +44,7 @@ func (m *mirror) report() MirrorReport {
 	for _, c := range d.Checks {
 		byEndpoint[c.Endpoint] = append(byEndpoint[c.Endpoint], c)
 	}
+	r.Checks = byEndpoint[judge.Everywhere]
 	for i := range r.Endpoints {
 		if all := byEndpoint[r.Endpoints[i].Endpoint]; all != nil {
 			r.Endpoints[i].Checks = all

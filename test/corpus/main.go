@@ -17,7 +17,7 @@ import (
 func main() {
 	only := flag.String("fault", "", "run only faults whose name has this in it, and print what was reported")
 	clean := flag.Int("clean", 200, "runs without a fault; 0 = none")
-	limit := flag.Int("requests", 6000, "requests of a run, at most; 0 = no faults")
+	limit := flag.Int("requests", 12000, "requests of a run, at most; 0 = no faults")
 	quiet := flag.Int("clean-requests", 2000, "requests of a run without a fault")
 	seed := flag.Uint64("seed", 1, "of traffic and noise")
 	verbose := flag.Bool("explain", false, "print what was reported of every run")

@@ -28,6 +28,7 @@ type outcome struct {
 	requests  int       // until the verdict was FAIL, or all
 	pairs     int64     // of the fault's endpoint, likewise
 	findings  []finding // at that moment
+	first     string    // the endpoint of the gravest cluster
 	predicted string    // what the clusters of the endpoint say first
 	diffyEver bool      // at any look, something was shown …
 	diffyLast []place   // … and at the end
@@ -67,7 +68,7 @@ func watch(ctx context.Context, s *stage, limit int) (*outcome, error) {
 
 // read takes from a report what is said of the shadow.
 func (o *outcome) read(r *analyze.Report) {
-	o.report, o.findings, o.predicted, o.pairs = r, nil, "", 0
+	o.report, o.findings, o.first, o.predicted, o.pairs = r, nil, "", "", 0
 	for _, m := range r.Mirrors {
 		if m.Mirror != "shadow" {
 			continue
@@ -75,20 +76,29 @@ func (o *outcome) read(r *analyze.Report) {
 		if m.Verdict == judge.Fail {
 			o.verdict = judge.Fail
 		}
+		o.add(m.Checks)
 		for _, e := range m.Endpoints {
 			if o.fault != nil && sameEndpoint(e.Endpoint, o.fault.endpoint) {
 				o.pairs += e.Pairs
 			}
-			for _, c := range e.Checks {
-				if c.Verdict == judge.Fail {
-					o.findings = append(o.findings, finding{e.Endpoint, c.Metric, c.Says})
-				}
-			}
+			o.add(e.Checks)
+		}
+		if len(m.Clusters) > 0 {
+			o.first = m.Clusters[0].Endpoint
 		}
 		for _, c := range m.Clusters {
 			if o.fault != nil && sameEndpoint(c.Endpoint, o.fault.endpoint) && o.predicted == "" && len(c.Predictors) > 0 {
 				o.predicted = c.Predictors[0].Attribute + "=" + c.Predictors[0].Value
 			}
+		}
+	}
+}
+
+// add takes the checks that have failed.
+func (o *outcome) add(checks []judge.Check) {
+	for _, c := range checks {
+		if c.Verdict == judge.Fail {
+			o.findings = append(o.findings, finding{c.Endpoint, c.Metric, c.Says})
 		}
 	}
 }
@@ -106,9 +116,16 @@ func (o *outcome) found() bool {
 	return o.verdict == judge.Fail && slices.ContainsFunc(o.findings, o.right)
 }
 
-// right says that the finding is of the fault.
+// right says that the finding is of the fault: of its metric and endpoint, or of all
+// endpoints together if the first cluster names the endpoint.
 func (o *outcome) right(f finding) bool {
-	return o.fault != nil && sameEndpoint(f.endpoint, o.fault.endpoint) && slices.Contains(o.fault.metrics, f.metric)
+	if o.fault == nil || !slices.Contains(o.fault.metrics, f.metric) {
+		return false
+	}
+	if f.endpoint == judge.Everywhere {
+		return o.fault.slow != nil || sameEndpoint(o.first, o.fault.endpoint)
+	}
+	return sameEndpoint(f.endpoint, o.fault.endpoint)
 }
 
 // caused says that the first predictor names the cause.

@@ -22,7 +22,7 @@ import (
 )
 
 // copyTimeout is how long a shadow may take.
-const copyTimeout = 500 * time.Millisecond
+const copyTimeout = time.Second
 
 // stage is a proxy with a primary, a shadow, and a second primary for Diffy's rule.
 type stage struct {

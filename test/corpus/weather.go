@@ -122,7 +122,7 @@ func (v *version) work(r *http.Request) time.Duration {
 	h := fnv.New32a()
 	io.WriteString(h, r.URL.RequestURI())
 	heavy := 1 + float64(h.Sum32()%100)/50 // 1 to 3
-	return time.Duration(float64(3*time.Millisecond) * heavy * (1 + 0.25*v.dice.ExpFloat64()))
+	return time.Duration(float64(10*time.Millisecond) * heavy * (1 + 0.25*v.dice.ExpFloat64()))
 }
 
 // noise is what no two answers have in common.
