@@ -28,11 +28,13 @@ func (w *worker) pair(e *edit, from, eq, to int, secret func([]byte) bool) {
 		w.value = unpercent(w.value[:0], value, true)
 		e.cut(eq+1, to)
 		e.out = w.token(e.out, text, w.value)
+	case w.depth >= maxNested:
 	case value[0] == '{' || value[0] == '[' || bytes.HasPrefix(value, []byte("%7B")) || bytes.HasPrefix(value, []byte("%5B")) ||
 		bytes.HasPrefix(value, []byte("%7b")) || bytes.HasPrefix(value, []byte("%5b")):
-		w.nested = unpercent(w.nested[:0], value, true)
-		inner := edit{src: w.nested}
-		w.json(&inner, 0, len(w.nested), 1, false)
+		inner := edit{src: unpercent(nil, value, true)}
+		w.depth++
+		w.json(&inner, 0, len(inner.src), 1, false)
+		w.depth--
 		if inner.out != nil {
 			e.cut(eq+1, to)
 			e.out = percent(e.out, inner.end())
@@ -158,7 +160,8 @@ func valueAt(src []byte, i int, in place) (first, end int) {
 	return i, end
 }
 
-// userinfo redacts the password in URLs, or the user where there is none.
+// userinfo redacts the password in URLs, or the user where there is none. At the
+// end of a body that was cut off, what may be either.
 func (w *worker) userinfo(e *edit) {
 	for i := 0; ; {
 		n := bytes.Index(e.src[i:], []byte("://"))
@@ -172,7 +175,10 @@ func (w *worker) userinfo(e *edit) {
 		}
 		at := bytes.LastIndexByte(e.src[i:end], '@')
 		if at < 0 {
-			continue
+			if !w.cut || end < len(e.src) {
+				continue
+			}
+			at = end - i // the @ may have been cut off
 		}
 		if colon := bytes.IndexByte(e.src[i:i+at], ':'); colon >= 0 {
 			w.hide(e, i+colon+1, i+at)

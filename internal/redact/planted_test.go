@@ -64,7 +64,7 @@ func (g *garden) json() string {
 	doc, _ := json.Marshal(map[string]any{
 		"password": g.plant(), "visible": "outer", "list": []any{1, map[string]any{"clientSecret": g.plant(), "user": map[string]any{"email": g.plant()}}},
 		"credentials": map[string]any{"a": []any{g.plant(), g.plant()}, "b": json.Number(g.digits())}, "pan": json.Number(g.digits()),
-		"event": string(inner), "note": "see " + g.jwt(), "deep": map[string]any{"card-number": g.plant()},
+		"event": string(inner), "next": "https://me:" + url.QueryEscape(g.plant()) + "@h/?a=1&token=" + url.QueryEscape(g.plant()) + "&b=2", "note": "see " + g.jwt(), "deep": map[string]any{"card-number": g.plant()},
 	})
 	return strings.Replace(string(doc), "{", `{"bank":{"holder":{"name":"`+g.plant()+`"}},`, 1)
 }
