@@ -144,7 +144,7 @@ func (s *scanner) inString(from, to int) {
 	if json {
 		e := edit{src: text}
 		s.worker.json(&e, 0, len(text), s.depth+1, false)
-		hidden = e.end()
+		hidden = s.urls(e.end()) // it may be no JSON after all
 	} else {
 		hidden = s.line(text, inText)
 	}
