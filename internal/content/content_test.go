@@ -345,7 +345,7 @@ func TestPackedFramesEndAtTheLimit(t *testing.T) {
 	bomb := packed(t, "gzip", make([]byte, 1<<20))
 	body := AppendFrame(AppendFrame(nil, Frame{Data: bomb, Packed: true, Whole: true}), Frame{Data: bomb, Packed: true, Whole: true})
 	b := Read(message("content-type: application/grpc\r\ngrpc-encoding: gzip\r\n", body), 1000)
-	if len(b.Data) > 1000+framePrefix || !b.Cut {
+	if len(b.Data) > 1000+FramePrefix || !b.Cut {
 		t.Errorf("%d bytes, cut %v", len(b.Data), b.Cut)
 	}
 }

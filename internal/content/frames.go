@@ -8,9 +8,9 @@ import (
 	"iter"
 )
 
-// framePrefix is the size of what comes before each message of gRPC: a flag and
+// FramePrefix is the size of what comes before each message of gRPC: a flag and
 // the length.
-const framePrefix = 5
+const FramePrefix = 5
 
 // Frame is one message of gRPC.
 type Frame struct {
@@ -34,15 +34,15 @@ func Frames(data []byte) iter.Seq[Frame] {
 }
 
 func nextFrame(data []byte) (f Frame, rest []byte, ok bool) {
-	if len(data) < framePrefix {
+	if len(data) < FramePrefix {
 		return Frame{}, nil, false
 	}
 	size := uint64(binary.BigEndian.Uint32(data[1:]))
-	f = Frame{Packed: data[0]&1 != 0, Trailer: data[0]&0x80 != 0, Data: data[framePrefix:]}
+	f = Frame{Packed: data[0]&1 != 0, Trailer: data[0]&0x80 != 0, Data: data[FramePrefix:]}
 	if f.Whole = size <= uint64(len(f.Data)); f.Whole {
 		f.Data = f.Data[:size:size]
 	}
-	return f, data[framePrefix+len(f.Data):], true
+	return f, data[FramePrefix+len(f.Data):], true
 }
 
 // AppendFrame appends a message of gRPC with its prefix. One that is not whole

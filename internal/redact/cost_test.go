@@ -1,3 +1,5 @@
+//go:build !race
+
 package redact
 
 import (
@@ -92,5 +94,29 @@ func BenchmarkPlainBodies(b *testing.B) {
 				w.plain(kind, data)
 			}
 		})
+	}
+}
+
+// Bodies that are made to be slow to read are read in time that grows with their
+// length: this test would not end if it grew with the square.
+func TestBodiesThatAreMadeToBeSlow(t *testing.T) {
+	t.Parallel()
+	r := redactor(t, config.Redact{Fields: []string{"a.b"}})
+	for _, part := range []string{
+		"=a", "a=", "=[", "&a=[\"", "=\"", "token=", `"`, `\"`, `\\`, `"a":`, `"token":`, `{"a":"{\"`, "[", "{", `"","`, "://", "://a:", "eyJ", ".eyJ", "eyJaaaaa.", "eyJaaaaaaaa.eyJ", "b", "basic ", "Bearer+",
+		"<", "<a", "<a=", "<a b='", "<![CDATA[", "<token>", "</token>", "<!--", "\n--b", "\n--b\n\n", "%7B%22", "data:", "\n\n", " ", "\n",
+	} {
+		for _, declared := range fuzzed {
+			body := strings.Repeat(part, 1<<18/len(part))
+			m := message("GET / HTTP/1.1\r\nContent-Type: "+declared+"\r\n", body)
+			x := &traffic.Exchange{Request: m}
+			if len(declared) == 0 {
+				x.Path, x.Query, x.Error = body, body, body
+			}
+			r.Exchange(x)
+			if m.Cut() {
+				t.Errorf("%q as %q is cut", part, declared)
+			}
+		}
 	}
 }

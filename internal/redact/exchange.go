@@ -145,7 +145,7 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 		return w.shapes(e.end())
 	case content.SSE:
 		w.events(e)
-		return w.shapes(e.end())
+		return w.shapes(w.urls(e.end()))
 	case content.Form:
 		w.form(e)
 		return w.shapes(e.end())

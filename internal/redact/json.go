@@ -26,16 +26,23 @@ type scanner struct {
 	end    int  // of what is looked at
 	events bool // lines begin with data:
 	loose  bool // not JSON, or not whole: strings may begin anywhere
+	lines  bool // strings may hold URLs or pairs
 	depth  int  // of JSON in strings
 	next   *path
 }
 
 // json redacts the members of JSON between two places.
 func (w *worker) json(e *edit, from, to, depth int, loose bool) {
-	s := scanner{worker: w, e: e, end: to, depth: depth, loose: loose, next: w.paths}
+	s := scanner{worker: w, e: e, end: to, depth: depth, loose: loose, next: w.paths, lines: holdsLine(e.src[from:to])}
 	base := len(w.stack)
 	s.scan(from, base)
 	w.stack = w.stack[:base]
+}
+
+// holdsLine says whether text may hold what line looks for by more than its
+// looks.
+func holdsLine(b []byte) bool {
+	return bytes.IndexByte(b, '=') >= 0 || bytes.Contains(b, []byte("://"))
 }
 
 // lines redacts lines of JSON, each by itself.
@@ -65,10 +72,14 @@ func (w *worker) events(e *edit) {
 				break
 			}
 		}
-		s := scanner{worker: w, e: e, end: to, events: true, next: w.paths}
-		base := len(w.stack)
-		s.scan(from, base)
-		w.stack = w.stack[:base]
+		s := scanner{worker: w, e: e, end: to, events: true, next: w.paths, lines: holdsLine(e.src[from:to])}
+		if bytes.IndexByte(e.src[from:to], '"') < 0 {
+			w.pairs(e, from, to, inText) // it is no JSON
+		} else {
+			base := len(w.stack)
+			s.scan(from, base)
+			w.stack = w.stack[:base]
+		}
 		from = to + 1
 	}
 }
@@ -107,34 +118,54 @@ func (s *scanner) value(open, end, after int, closed bool) int {
 	if closed {
 		to--
 	}
-	if to-open > 4 && (src[open+1] == '{' || src[open+1] == '[') && s.depth < maxNested {
-		s.inString(open+1, to)
-	}
+	cut := s.cut
+	s.worker.cut = cut && !closed
+	s.inString(open+1, to)
+	s.worker.cut = cut
 	if s.loose && closed {
 		return end - 1 // its last quote may be another's first
 	}
 	return end
 }
 
-// inString redacts JSON that lies in a string.
+// inString redacts what is secret in the text of a string: members of JSON that
+// lies in it, or else pairs and URLs.
 func (s *scanner) inString(from, to int) {
-	if bytes.IndexByte(s.e.src[from:to], '\\') < 0 {
+	text := s.e.src[from:to]
+	json := len(text) > 4 && (text[0] == '{' || text[0] == '[') && s.depth < maxNested && bytes.IndexByte(text, '\\') >= 0
+	if !json && !(s.lines && holdsLine(text)) {
 		return
 	}
-	inner := s.worker.nested
-	if s.depth > 0 {
-		inner = nil // that of the JSON around this is in use
+	escaped := bytes.IndexByte(text, '\\') >= 0
+	if escaped {
+		text = s.unescaped(text)
 	}
-	inner = unescape(inner[:0], s.e.src[from:to])
-	if s.depth == 0 {
-		s.worker.nested = inner
+	var hidden []byte
+	if json {
+		e := edit{src: text}
+		s.worker.json(&e, 0, len(text), s.depth+1, false)
+		hidden = s.urls(e.end()) // it may be no JSON after all
+	} else {
+		hidden = s.line(text, inText)
 	}
-	e := edit{src: inner}
-	s.worker.json(&e, 0, len(inner), s.depth+1, false)
-	if e.out != nil {
-		s.e.cut(from, to)
-		s.e.out = escape(s.e.out, e.end())
+	if same(hidden, text) {
+		return
 	}
+	s.e.cut(from, to)
+	if escaped {
+		s.e.out = escape(s.e.out, hidden)
+	} else {
+		s.e.out = append(s.e.out, hidden...)
+	}
+}
+
+// unescaped returns the text of a string that has escapes.
+func (s *scanner) unescaped(text []byte) []byte {
+	if s.depth > 0 { // the worker's room holds the JSON around this
+		return unescape(nil, text)
+	}
+	s.worker.nested = unescape(s.worker.nested[:0], text)
+	return s.worker.nested
 }
 
 // brackets follows containers that begin and end.

@@ -37,8 +37,14 @@ const maxName = 63
 // names is a set of names, whatever the case of their letters and with or without
 // hyphens and underscores: accessToken is access_token. The zero value is empty.
 type names struct {
-	set     map[string]bool
-	lengths [256]uint64 // by the first byte, which lengths there are: most names are none of ours
+	set    map[string]bool
+	marked [64]uint64 // the bits that mark gives: most names are none of ours, and need no more than this
+}
+
+// mark returns the bit of a folded name, which is not empty.
+func mark(f []byte) (word int, bit uint64) {
+	n := (int(f[0])*31 + int(f[len(f)/2])*17 + int(f[len(f)-1])*7 + len(f)*3) & 4095
+	return n >> 6, 1 << (n & 63)
 }
 
 // fold brings a name into the form in which names are compared. It returns nil
@@ -67,14 +73,19 @@ func (n *names) add(name string) {
 			n.set = map[string]bool{}
 		}
 		n.set[string(f)] = true
-		n.lengths[f[0]] |= 1 << len(f)
+		word, bit := mark(f)
+		n.marked[word] |= bit
 	}
 }
 
 func (n *names) has(name []byte) bool {
 	var room [maxName]byte
 	f := fold(&room, name)
-	return len(f) > 0 && n.lengths[f[0]]&(1<<len(f)) != 0 && n.set[string(f)]
+	if len(f) == 0 {
+		return false
+	}
+	word, bit := mark(f)
+	return n.marked[word]&bit != 0 && n.set[string(f)]
 }
 
 // path is a node of the tree of paths that fields name by dots. A nil path leads

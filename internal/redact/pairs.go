@@ -21,22 +21,48 @@ func (w *worker) form(e *edit) {
 // pair redacts the value of one pair, which stands between the = at eq and to,
 // if its name says so, or what is secret in it if it is JSON.
 func (w *worker) pair(e *edit, from, eq, to int, secret func([]byte) bool) {
-	value := e.src[eq+1 : to]
-	switch {
-	case len(value) == 0 || isOurs(value):
-	case w.named(e.src[from:eq], secret):
+	if w.named(e.src[from:eq], secret) {
+		w.secretPair(e, eq, eq+1, to)
+	} else if startsJSON(e.src[eq+1 : to]) {
+		w.jsonPair(e, eq+1, to)
+	}
+}
+
+// secretPair redacts the value between two places. It is decoded if it is not in
+// quotes, and stands right behind the = at eq.
+func (w *worker) secretPair(e *edit, eq, from, to int) {
+	value := e.src[from:to]
+	if len(value) == 0 || isOurs(value) {
+		return
+	}
+	if from == eq+1 {
 		w.value = unpercent(w.value[:0], value, true)
-		e.cut(eq+1, to)
-		e.out = w.token(e.out, text, w.value)
-	case value[0] == '{' || value[0] == '[' || bytes.HasPrefix(value, []byte("%7B")) || bytes.HasPrefix(value, []byte("%5B")) ||
-		bytes.HasPrefix(value, []byte("%7b")) || bytes.HasPrefix(value, []byte("%5b")):
-		w.nested = unpercent(w.nested[:0], value, true)
-		inner := edit{src: w.nested}
-		w.json(&inner, 0, len(w.nested), 1, false)
-		if inner.out != nil {
-			e.cut(eq+1, to)
-			e.out = percent(e.out, inner.end())
-		}
+		value = w.value
+	}
+	e.cut(from, to)
+	e.out = w.token(e.out, text, value)
+}
+
+// startsJSON says whether a value may be JSON that is looked into.
+func startsJSON(b []byte) bool {
+	if len(b) > 3 && b[0] == '%' {
+		return equalsAny(b[:3], "%7b", "%5b")
+	}
+	return len(b) > 3 && (b[0] == '{' || b[0] == '[')
+}
+
+// jsonPair redacts what is secret in a value that is JSON.
+func (w *worker) jsonPair(e *edit, from, to int) {
+	if from >= to || w.depth >= maxNested {
+		return
+	}
+	inner := edit{src: unpercent(nil, e.src[from:to], true)}
+	w.depth++
+	w.json(&inner, 0, len(inner.src), 1, false)
+	w.depth--
+	if inner.out != nil {
+		e.cut(from, to)
+		e.out = percent(e.out, inner.end())
 	}
 }
 
@@ -103,7 +129,7 @@ func setOf(chars string) (set [256]bool) {
 // pairs redacts name=value wherever it stands in text between two places: in the
 // queries and fragments of URLs, in parameters of headers.
 func (w *worker) pairs(e *edit, from, to int, in place) {
-	for i, start := from, from; i < to; {
+	for i, start := from, from; i < to; start = i {
 		eq := bytes.IndexByte(e.src[i:to], '=')
 		if eq < 0 {
 			return
@@ -113,32 +139,28 @@ func (w *worker) pairs(e *edit, from, to int, in place) {
 		for name > start && !delimits[e.src[name-1]] {
 			name--
 		}
-		if in == inTarget && bytes.IndexByte(e.src[from:name], '?') >= 0 {
+		if in == inTarget && bytes.IndexByte(e.src[start:name], '?') >= 0 {
 			in = inQuery
+		}
+		i = eq + 1
+		if name == eq {
+			continue
 		}
 		at := in
 		if name > from && bytes.IndexByte([]byte("?&#"), e.src[name-1]) >= 0 {
 			at = inQuery
 		}
-		first, end := valueAt(e.src[:to], eq+1, at)
-		if name < eq && first < end {
-			w.pairAt(e, name, eq, first, end)
+		// Where a value ends is asked only of those that are looked into, which are
+		// left behind then: all others may be as long as the text.
+		if w.named(e.src[name:eq], w.hasParameter) {
+			first, end := valueAt(e.src[:to], eq+1, at)
+			w.secretPair(e, eq, first, end)
+			i = max(i, end)
+		} else if startsJSON(e.src[eq+1 : to]) {
+			_, end := valueAt(e.src[:to], eq+1, at)
+			w.jsonPair(e, eq+1, end)
+			i = max(i, end)
 		}
-		i = eq + 1
-		if e.done > i { // do not look into what was replaced
-			i = e.done
-		}
-		start = i
-	}
-}
-
-func (w *worker) pairAt(e *edit, name, eq, first, end int) {
-	if first == eq+1 {
-		w.pair(e, name, eq, end, w.hasParameter)
-		return
-	}
-	if w.named(e.src[name:eq], w.hasParameter) {
-		w.hide(e, first, end)
 	}
 }
 
@@ -158,7 +180,8 @@ func valueAt(src []byte, i int, in place) (first, end int) {
 	return i, end
 }
 
-// userinfo redacts the password in URLs, or the user where there is none.
+// userinfo redacts the password in URLs, or the user where there is none. At the
+// end of a body that was cut off, what may be either.
 func (w *worker) userinfo(e *edit) {
 	for i := 0; ; {
 		n := bytes.Index(e.src[i:], []byte("://"))
@@ -172,7 +195,10 @@ func (w *worker) userinfo(e *edit) {
 		}
 		at := bytes.LastIndexByte(e.src[i:end], '@')
 		if at < 0 {
-			continue
+			if !w.cut || end < len(e.src) {
+				continue
+			}
+			at = end - i // the @ may have been cut off
 		}
 		if colon := bytes.IndexByte(e.src[i:i+at], ':'); colon >= 0 {
 			w.hide(e, i+colon+1, i+at)

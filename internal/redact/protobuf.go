@@ -23,8 +23,8 @@ const (
 
 // frames redacts the messages of gRPC.
 func (w *worker) frames(data []byte, json bool) []byte {
-	var out []byte
-	changed := false
+	e := edit{src: data}
+	at := 0 // where the message begins, with its prefix
 	for f := range content.Frames(data) {
 		before := f.Data
 		switch {
@@ -38,13 +38,14 @@ func (w *worker) frames(data []byte, json bool) []byte {
 		default:
 			f.Data = w.message(f.Data)
 		}
-		changed = changed || !same(before, f.Data)
-		out = content.AppendFrame(out, f)
+		end := at + content.FramePrefix + len(before)
+		if !same(before, f.Data) {
+			e.cut(at, end)
+			e.out = content.AppendFrame(e.out, f)
+		}
+		at = end
 	}
-	if !changed {
-		return data
-	}
-	return out
+	return e.end()
 }
 
 // same says whether two slices are the same memory.

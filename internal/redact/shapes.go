@@ -2,6 +2,8 @@ package redact
 
 import (
 	"bytes"
+
+	"github.com/understudy-proxy/understudy/internal/content"
 )
 
 // What a credential looks like that is found wherever it stands. Shorter ones are
@@ -28,32 +30,37 @@ func (w *worker) shapes(b []byte) []byte {
 		w.hide(&e, from, to)
 		i = to
 	}
-	b = e.end()
-	for _, word := range [...]string{"earer", "EARER", "asic", "ASIC"} {
-		b = w.credentials(b, word)
-	}
-	return b
+	b = w.credentials(e.end(), 'B')
+	return w.credentials(b, 'b')
 }
 
 // nextJWT returns where the next JSON Web Token is at or after i; to is 0 if
 // there is none. Its header and its claims are JSON objects in base64url, which
-// begin with eyJ; the signature may be empty, or cut off.
+// begin with eyJ; the signature may be empty, or cut off. What is looked for is
+// the dot between: it is rarer than letters.
 func nextJWT(b []byte, i int) (from, to int) {
-	for {
-		n := bytes.Index(b[i:], []byte("eyJ"))
+	for dot := i; ; dot++ {
+		n := bytes.IndexByte(b[dot:], '.')
 		if n < 0 {
 			return 0, 0
 		}
-		from = i + n
-		dot := run(b, from, &jwtChars)
-		if dot-from >= minJWTPart && bytes.HasPrefix(b[dot:], []byte(".eyJ")) {
-			to = run(b, dot+1, &jwtChars)
-			if to-dot > minJWTPart && to < len(b) && b[to] == '.' {
-				to = run(b, to+1, &jwtChars)
-			}
-			return from, to
+		dot += n
+		if !bytes.HasPrefix(b[dot+1:], []byte("eyJ")) {
+			continue
 		}
-		i = dot
+		from = dot
+		for from > i && jwtChars[b[from-1]] {
+			from--
+		}
+		n = bytes.Index(b[from:dot], []byte("eyJ"))
+		if n < 0 || dot-from-n < minJWTPart {
+			continue
+		}
+		to = run(b, dot+1, &jwtChars)
+		if to-dot > minJWTPart && to < len(b) && b[to] == '.' {
+			to = run(b, to+1, &jwtChars)
+		}
+		return from + n, to
 	}
 }
 
@@ -65,22 +72,31 @@ func run(b []byte, i int, chars *[256]bool) int {
 	return i
 }
 
-// credentials redacts what follows a word, without its first letter, and a blank
-// that may be encoded. At the end of a body that was cut off it may be short.
-func (w *worker) credentials(b []byte, word string) []byte {
+// credentials redacts what follows the words Bearer and Basic, which begin with a
+// letter, and a blank that may be encoded. At the end of a body that was cut off
+// it may be short.
+func (w *worker) credentials(b []byte, letter byte) []byte {
 	e := edit{src: b}
 	for i := 0; ; {
-		n := bytes.Index(b[i:], []byte(word))
+		n := bytes.IndexByte(b[i:], letter)
 		if n < 0 {
 			return e.end()
 		}
-		first := i + n - 1
-		i += n + len(word)
-		blank := blanks(b[i:])
-		if first < 0 || b[first]|0x20 != 'b' || blank == 0 {
+		i += n + 1
+		size := 0
+		for _, word := range [...]string{"earer", "asic"} {
+			if len(b)-i > len(word) && content.EqualFold(b[i:i+len(word)], word) {
+				size = len(word)
+			}
+		}
+		blank := 0
+		if size > 0 {
+			blank = blanks(b[i+size:])
+		}
+		if blank == 0 {
 			continue
 		}
-		from := i + blank
+		from := i + size + blank
 		i = run(b, from, &bearerChars)
 		likely := i-from >= minBearer && bytes.IndexAny(b[from:i], "0123456789") >= 0
 		if likely || w.cut && i == len(b) {

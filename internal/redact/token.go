@@ -35,7 +35,8 @@ type worker struct {
 	sum     [sha256.Size]byte
 	text    []byte // of a string that is looked at
 	value   []byte // decoded
-	nested  []byte // JSON within a string
+	nested  []byte // the text of a string of JSON
+	depth   int    // of JSON in parameters
 	stack   []frame
 	edit    edit       // of the body that is looked at
 	cut     bool       // the body that is looked at is not all
