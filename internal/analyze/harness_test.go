@@ -104,11 +104,11 @@ func (a answer) outcome(at time.Duration) traffic.Outcome {
 	}
 }
 
-// memory counts exchanges that were given back.
-type memory struct{ count *int }
+// captured counts exchanges that were given back.
+type captured struct{ count *int }
 
 // Release implements traffic.Memory.
-func (m memory) Release() { *m.count++ }
+func (m captured) Release() { *m.count++ }
 
 // exchange is a captured request, as "GET /a?b=c" and header lines, and what came of
 // it.
@@ -126,7 +126,7 @@ func (s *stage) exchange(request string, primary, shadow answer) *traffic.Exchan
 		ID: fmt.Sprintf("id-%d", s.sent), Start: time.Now(), Route: "r", Client: netip.MustParseAddr("192.0.2.7"), Host: "shop",
 		Method: method, Path: path, Query: query, Protocol: "HTTP/1.1",
 		Request: &traffic.Message{Head: []byte(head), Body: []byte(body), Length: int64(len(body)), Whole: true},
-		Memory:  memory{&s.released},
+		Memory:  captured{&s.released},
 	}
 	x.Primary = primary.outcome(0)
 	x.Primary.Backend, x.Primary.Fate = "a", ""

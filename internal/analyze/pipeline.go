@@ -247,4 +247,4 @@ func (p *Pipeline) Close(ctx context.Context) error {
 }
 
 // redactedMark is in every token that redaction puts in a secret's place.
-const redactedMark = "redacted"
+const redactedMark = "redacted-"

@@ -157,9 +157,15 @@ func (r *resend) request(ctx context.Context, secure bool, endpoint string) (*ht
 		scheme = "https"
 	}
 	path, query, _ := strings.Cut(r.target, "?")
+	// As it was written, not as url would write it; unless it begins with what it
+	// would take for a host.
 	u := &url.URL{Scheme: scheme, Host: endpoint, Opaque: path, RawQuery: query}
-	if strings.HasPrefix(path, "/") {
-		u.Opaque = "//" + endpoint + path
+	if strings.HasPrefix(path, "//") {
+		plain, err := url.PathUnescape(path)
+		if err != nil {
+			return nil, fmt.Errorf("ask again: %w", err)
+		}
+		u.Opaque, u.Path, u.RawPath = "", plain, path
 	}
 	request, err := http.NewRequestWithContext(ctx, r.method, scheme+"://"+endpoint+"/", bytes.NewReader(r.body))
 	if err != nil {

@@ -42,7 +42,7 @@ func (t *traits) add(attribute, value string) {
 }
 
 // secret says that redaction has put a token in a value's place.
-func secret(value string) bool { return strings.HasPrefix(value, "redacted") }
+func secret(value string) bool { return strings.Contains(value, redactedMark) }
 
 // path adds what stands where the endpoint's template has a placeholder.
 func (t *traits) path(path, endpoint string) {

@@ -19,6 +19,8 @@ import (
 	"github.com/understudy-proxy/understudy/internal/http3"
 	"github.com/understudy-proxy/understudy/internal/loop"
 	"github.com/understudy-proxy/understudy/internal/proxy"
+	"github.com/understudy-proxy/understudy/internal/store"
+	"github.com/understudy-proxy/understudy/internal/store/sqlite"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
@@ -30,6 +32,7 @@ type instance struct {
 	options instanceOptions
 	server  *proxy.Server
 	pairs   *analyze.Pipeline
+	store   store.Store // what pairs learns; nil = memory only
 	access  *accesslog.Log
 	refused atomic.Uint64 // configurations
 
@@ -46,6 +49,7 @@ type instanceOptions struct {
 	driver   loop.Driver
 	pprof    bool
 	takeover bool
+	data     string         // directory of what is kept over restarts; empty = nothing is
 	takers   []traffic.Sink // of captured exchanges, redacted: see [analyze.Options]
 }
 
@@ -62,7 +66,7 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 	if i.access, err = accesslog.Open(cfg.AccessLog.Path, accesslog.Options{Stdout: o.stdout, Log: o.log}); err != nil {
 		return nil, err
 	}
-	if i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Takers: o.takers}); err != nil {
+	if err := i.openPairs(cfg); err != nil {
 		return nil, errors.Join(err, i.closeAccessLog())
 	}
 	i.server, err = proxy.New(cfg, proxy.Options{
@@ -88,6 +92,28 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 		i.inheritAdmin(cfg.Admin)
 	}
 	return i, nil
+}
+
+// openPairs starts the pipeline, with a store if there is a directory for one.
+func (i *instance) openPairs(cfg *config.Config) error {
+	o := i.options
+	if o.data != "" {
+		s, err := sqlite.Open(context.Background(), o.data)
+		switch {
+		case err == nil:
+			i.store = s
+		case o.takeover && errors.Is(err, store.ErrLocked):
+			o.log.Warn("what is learned of pairs is not kept until the next start: the instance that is taken over has the store", slog.String("data", o.data))
+		default:
+			return fmt.Errorf("open --data %s: %w", o.data, err)
+		}
+	}
+	var err error
+	i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Store: i.store, Takers: o.takers})
+	if err != nil && i.store != nil {
+		err = errors.Join(err, i.store.Close())
+	}
+	return err
 }
 
 // refuseShared finds listeners whose address is taken. Event loops share an
@@ -236,7 +262,7 @@ func (i *instance) drain(ctx context.Context) error {
 }
 
 // closePairs looks at what was captured last, within what ctx leaves of the time
-// for draining: there is always a little, to save what was learned.
+// for draining. What was learned is saved, however little that is.
 func (i *instance) closePairs(ctx context.Context) error {
 	deadline, ok := ctx.Deadline()
 	if !ok || time.Until(deadline) > flushTime {
@@ -244,7 +270,11 @@ func (i *instance) closePairs(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	return i.pairs.Close(ctx)
+	err := i.pairs.Close(ctx)
+	if i.store != nil {
+		err = errors.Join(err, i.store.Close())
+	}
+	return err
 }
 
 func (i *instance) closeAccessLog() error {

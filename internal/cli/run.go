@@ -28,6 +28,7 @@ type runOptions struct {
 	file  string
 	quick config.QuickOptions
 	serve serveFlags
+	data  string // directory
 }
 
 // serveFlags are what cannot change while a proxy runs, as written.
@@ -93,6 +94,7 @@ SIGTERM and SIGINT let requests and copies finish, a second one ends at once.`,
 	f.StringVar(&opts.quick.AdminToken, "admin-token", "", "`token` that the admin address asks for (better in $"+tokenVariable+")")
 	f.StringVar(&opts.quick.AccessLog, "access-log", "", "`file` for a JSON line per request, - = standard output")
 	f.IntVar(&opts.quick.Workers, "workers", 0, "event loops; 0 = one per core")
+	f.StringVar(&opts.data, "data", "", "`directory` where what is learned of pairs is kept over restarts; empty = it is not")
 	addServeFlags(cmd, &opts.serve)
 	f.BoolVar(&opts.serve.pprof, "pprof", false, "serve profiles at the admin address")
 	f.BoolVar(&opts.serve.takeover, "takeover", false, "take over from the instance that runs at the same addresses")
@@ -167,6 +169,7 @@ func runRun(ctx context.Context, opts *runOptions) error {
 	if err != nil {
 		return err
 	}
+	o.data = opts.data
 	makeRoom(cfg.Workers)
 	i, err := startInstance(cfg, o)
 	if err != nil {
