@@ -104,6 +104,9 @@ func (c *clusters) add(e *endpoint, class compare.Class, sure []finding, s *sigh
 	k := c.find(e.Name, class, signature, sure, s)
 	k.changed = true
 	k.Count++
+	if severity[class] < severity[k.Class] {
+		k.Class = class // it was taken for drift at first
+	}
 	if k.First.IsZero() || s.at.Before(k.First) {
 		k.First = s.at
 	}

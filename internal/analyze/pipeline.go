@@ -134,6 +134,12 @@ func (p *Pipeline) Apply(cfg *config.Config) error {
 			}
 		}
 	}
+	for l, m := range next {
+		if old := p.mirrors[l]; old != nil && old.print == m.print {
+			old.way, old.comparer = m.way, m.comparer
+			next[l] = old
+		}
+	}
 	p.cfg, p.redactor, p.mirrors = cfg, redactor, next
 	if p.sender != nil {
 		p.sender.apply(cfg)
@@ -158,11 +164,10 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 			return fmt.Errorf("route %s, rule %d, mirror %s: %w", r.Name, rule, def.Name, err)
 		}
 		m.asker = p.asker
-		if old := p.mirrors[l]; old != nil && old.print == m.print {
-			old.way, old.comparer = m.way, m.comparer
-			m = old
-		} else if err := p.resume(m); err != nil {
-			return err
+		if old := p.mirrors[l]; old == nil || old.print != m.print {
+			if err := p.resume(m); err != nil {
+				return err
+			}
 		}
 		next[l] = m
 	}

@@ -104,8 +104,10 @@ func TestCloseThatHasNoTimeCountsWhatIsLeft(t *testing.T) {
 	if err := <-closed; !errors.Is(err, errStillBusy) {
 		t.Errorf("close: %v", err)
 	}
-	if s.released != 5 || p.Report().Lost["queue"] != 4 {
-		t.Errorf("the memory of %d was given back, want that of 5; %v were lost, want 4", s.released, p.Report().Lost)
+	// How many it still looks at is left to chance; none is forgotten.
+	looked := s.mirror().Classes[compare.Match]
+	if lost := p.Report().Lost["queue"]; s.released != 5 || looked+lost != 5 {
+		t.Errorf("the memory of %d was given back, %d were looked at and %d lost; want 5 in all", s.released, looked, lost)
 	}
 }
 
@@ -214,7 +216,7 @@ func TestWhatChangesMeanwhileIsDrift(t *testing.T) {
 				theirs = `{"stock":5}`
 			}
 			s.offer(fmt.Sprintf("GET /a?n=%d", i), answer{body: `{"stock":4}`}, answer{body: theirs})
-			time.Sleep(20 * time.Millisecond)
+			<-time.After(20 * time.Millisecond)
 		}
 		s.wait()
 		s.close()

@@ -97,6 +97,9 @@ func (p *Pipeline) save() {
 		p.options.Log.Error("what was learned of pairs cannot be saved; it is tried again", slog.Any("error", err))
 	}
 	p.unsaved = err != nil
+	for _, m := range p.mirrors {
+		m.wipe = m.wipe || err != nil && slices.Contains(wiped, m.label.String())
+	}
 }
 
 // wipe deletes what was saved of mirrors that were forgotten, all but what happened

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -14,6 +15,7 @@ import (
 // version is one version of a shop whose answers are full of noise, and of faults
 // that are planted.
 type version struct {
+	mu     sync.Mutex // the asker asks from goroutines of its own
 	random *rand.Rand
 	pods   string
 	visits int
@@ -27,6 +29,8 @@ func newVersion(seed uint64, pods string, fault func(string, map[string]any, *an
 
 // answer answers a request, as a function of it and of chance.
 func (v *version) answer(request string) answer {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.visits++
 	now := time.Now().Add(time.Duration(v.random.IntN(40)) * time.Millisecond)
 	target, _, _ := strings.Cut(strings.TrimPrefix(request, "GET "), "\n")

@@ -23,7 +23,7 @@ func play(t *testing.T, seed uint64, pairs int, fault func(string, map[string]an
 	for i := range pairs {
 		r := visitors.request()
 		s.offer(r, primary.answer(r), next.answer(r))
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 		if i%50 == 49 {
 			synctest.Wait()
 			if m := s.mirror(); m.Verdict == judge.Fail {
