@@ -16,6 +16,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -123,9 +124,10 @@ func (s *sender) Ask(ctx context.Context, q *Question) *traffic.Outcome {
 		defer cancel()
 	}
 	began := time.Now()
+	var start, first atomic.Int64 // are written even when the request has been given up
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders:         func() { out.Start = time.Since(began) },
-		GotFirstResponseByte: func() { out.First = time.Since(began) },
+		WroteHeaders:         func() { start.Store(int64(time.Since(began))) },
+		GotFirstResponseByte: func() { first.Store(int64(time.Since(began))) },
 	})
 	request, err := r.request(ctx, w.backend.TLS != nil, endpoint)
 	if err != nil {
@@ -138,7 +140,7 @@ func (s *sender) Ask(ctx context.Context, q *Question) *traffic.Outcome {
 		s.mu.Unlock()
 		err = read(out, answer, limit)
 	}
-	out.End = time.Since(began)
+	out.Start, out.First, out.End = time.Duration(start.Load()), time.Duration(first.Load()), time.Since(began)
 	if err != nil {
 		out.Reason, out.Error = traffic.FailReset, err.Error()
 		if errors.Is(err, context.DeadlineExceeded) {

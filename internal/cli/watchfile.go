@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ type source struct {
 
 // load reads the configuration, whatever it holds.
 func (f *source) load() (*config.Config, error) {
+	// What changes while it is read has changed: half of a new pair of certificate
+	// and key is refused, and the other half must be seen.
+	f.sum, _ = digest(f.names)
 	if f.path == "" {
 		cfg, err := config.Quick(f.quick)
 		return f.note(compiled("", cfg, err))
@@ -46,10 +50,10 @@ func (f *source) load() (*config.Config, error) {
 }
 
 func (f *source) note(cfg *config.Config, err error) (*config.Config, error) {
-	if err == nil {
+	if err == nil && !slices.Equal(cfg.Files(), f.names) {
 		f.names = cfg.Files()
+		f.sum, _ = digest(f.names)
 	}
-	f.sum, _ = digest(f.names)
 	return cfg, err
 }
 
