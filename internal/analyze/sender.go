@@ -194,7 +194,7 @@ func read(out *traffic.Outcome, answer *http.Response, limit int64) error {
 	m.Body, m.Length = body, int64(len(body))
 	if err == nil {
 		hash := xxhash.New()
-		hash.Write(body)
+		_, _ = hash.Write(body) // it never fails
 		var more int64
 		if more, err = io.Copy(hash, answer.Body); more > 0 {
 			m.Length += more

@@ -141,7 +141,7 @@ func TestNoFaceLetsControlCharactersThrough(t *testing.T) {
 	diff := &admin.Diff{Cluster: failedMirror().Clusters[1], Pairs: []analyze.Pair{*pair}}
 	diffs := &admin.Diffs{Clusters: failedMirror().Clusters}
 	for _, terminal := range []bool{false, true} {
-		for name, print := range map[string]func(*Streams) error{
+		for name, show := range map[string]func(*Streams) error{
 			"report":   func(s *Streams) error { return printReport(s, reports()["fail"], outputTable) },
 			"junit":    func(s *Streams) error { return printReport(s, reports()["fail"], outputJUnit) },
 			"markdown": func(s *Streams) error { return printReport(s, reports()["fail"], outputMarkdown) },
@@ -151,7 +151,7 @@ func TestNoFaceLetsControlCharactersThrough(t *testing.T) {
 		} {
 			s, out, _ := testStreams()
 			s.OutIsTerminal = terminal
-			if err := print(s); err != nil {
+			if err := show(s); err != nil {
 				t.Fatal(err)
 			}
 			for _, forbidden := range []string{"\x1b", "\u202e", "\r", "\x00"} {
@@ -187,19 +187,19 @@ func TestFacesOfDiffs(t *testing.T) {
 	t.Parallel()
 	diffs := &admin.Diffs{Time: midday, Clusters: failedMirror().Clusters}
 	diff := &admin.Diff{Cluster: failedMirror().Clusters[0], Pairs: []analyze.Pair{*samplePair()}}
-	for name, print := range map[string]func(*Streams, outputFormat) error{
+	for name, show := range map[string]func(*Streams, outputFormat) error{
 		"clusters": func(s *Streams, o outputFormat) error { return printClusters(s, diffs, o) },
 		"cluster":  func(s *Streams, o outputFormat) error { return printCluster(s, diff, o) },
 		"pair":     func(s *Streams, o outputFormat) error { return printPair(s, samplePair(), o) },
 	} {
 		s, out, _ := testStreams()
-		if err := print(s, outputJSON); err != nil {
+		if err := show(s, outputJSON); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".json", out.String())
 		s, out, _ = testStreams()
 		s.OutIsTerminal, s.Size = true, func() (int, int) { return 100, 40 }
-		if err := print(s, outputTable); err != nil {
+		if err := show(s, outputTable); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", out.String())

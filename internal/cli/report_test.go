@@ -200,7 +200,7 @@ func TestDiffsAndReportSendTheirToken(t *testing.T) {
 	var got string
 	url := adminServer(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r.Header.Get("Authorization")
-		http.Error(w, "", 401)
+		http.Error(w, "", http.StatusUnauthorized)
 	})
 	for _, command := range []string{"report", "diffs"} {
 		got = ""

@@ -145,7 +145,7 @@ func verdictSentence(m *analyze.MirrorReport) string {
 		primary = "the recorded primary"
 	}
 	place := "take the place of " + primary
-	text := ""
+	var text string
 	switch m.Verdict {
 	case judge.Pass:
 		text = shadow + " may " + place

@@ -145,9 +145,9 @@ func (c *Capture) Body(p []byte) {
 	}
 	if c.hash == nil {
 		c.hash = xxhash.New()
-		c.hash.Write(c.kept.Body)
+		_, _ = c.hash.Write(c.kept.Body) // it never fails
 	}
-	c.hash.Write(p[n:])
+	_, _ = c.hash.Write(p[n:])
 }
 
 // End says that the message is whole.

@@ -62,13 +62,12 @@ type blockHeader struct {
 	checksum uint32 // CRC-32C of what is stored
 }
 
-func appendSegmentHeader(b []byte, m marker, created time.Time) []byte {
-	at := len(b)
-	b = append(b, segmentMagic[:]...)
+func segmentHeader(m marker, created time.Time) []byte {
+	b := append([]byte(nil), segmentMagic[:]...)
 	b = binary.LittleEndian.AppendUint32(b, formatVersion)
 	b = append(b, m[:]...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(created.UnixNano()))
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // What a file can be that is not a segment.
@@ -170,13 +169,15 @@ type blockReader struct {
 // newBlockReader reads the header of a segment of size bytes.
 func newBlockReader(in io.ReaderAt, size int64, decoder *zstd.Decoder) (*blockReader, error) {
 	b := make([]byte, segmentHeaderSize)
-	if n, err := in.ReadAt(b, 0); n < len(b) && err != io.EOF {
+	n, err := in.ReadAt(b, 0)
+	if n < len(b) && err != io.EOF {
 		return nil, err
-	} else if m, err := parseSegmentHeader(b[:n]); err != nil {
-		return nil, err
-	} else {
-		return &blockReader{in: in, size: size, marker: m, at: segmentHeaderSize, decoder: decoder}, nil
 	}
+	m, err := parseSegmentHeader(b[:n])
+	if err != nil {
+		return nil, err
+	}
+	return &blockReader{in: in, size: size, marker: m, at: segmentHeaderSize, decoder: decoder}, nil
 }
 
 // header reads the header of the next block, and io.EOF after the last. A

@@ -24,11 +24,6 @@ import (
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
-func init() {
-	children["record"] = recordForever
-	children["limited"] = recordWithinALimit
-}
-
 // child runs a role of TestMain as a process of its own.
 func child(t *testing.T, role, dir string) (*exec.Cmd, io.ReadCloser) {
 	t.Helper()
@@ -511,7 +506,7 @@ func TestWhatIsNoSegmentIsNamed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	record(t, dir, 2)
-	later := appendSegmentHeader(nil, marker{}, time.Now())
+	later := segmentHeader(marker{}, time.Now())
 	later[8] = 2
 	later = binary.LittleEndian.AppendUint32(later[:28], crc32.Checksum(later[:28], castagnoli))
 	for name, content := range map[string][]byte{
@@ -567,7 +562,7 @@ func TestBlocksAreNotBelieved(t *testing.T) {
 	} {
 		h := honest
 		test.lie(&h)
-		b := append(appendBlockHeader(appendSegmentHeader(nil, m, time.Unix(0, 0)), m, h), test.stored...)
+		b := append(appendBlockHeader(segmentHeader(m, time.Unix(0, 0)), m, h), test.stored...)
 		path := filepath.Join(t.TempDir(), "lie.rec")
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)

@@ -51,7 +51,7 @@ func FuzzSegment(f *testing.F) {
 	}
 	f.Add(golden)
 	f.Add(golden[:len(golden)/2])
-	f.Add(appendSegmentHeader(nil, marker{}, time.Unix(0, 0)))
+	f.Add(segmentHeader(marker{}, time.Unix(0, 0)))
 	f.Fuzz(func(t *testing.T, b []byte) { readSegment(t, b) })
 }
 
@@ -66,7 +66,7 @@ func FuzzBlock(f *testing.F) {
 	f.Add(uint32(2), uint32(0), uint32(0), int64(0), []byte{})
 	f.Fuzz(func(t *testing.T, kind, raw, count uint32, first int64, stored []byte) {
 		m := marker{1, 2, 3, 4, 5, 6, 7, 8}
-		b := appendSegmentHeader(nil, m, time.Unix(0, 0))
+		b := segmentHeader(m, time.Unix(0, 0))
 		h := blockHeader{blockKind(kind), uint32(len(stored)), raw, count, first, first, crc32.Checksum(stored, castagnoli)}
 		b = append(appendBlockHeader(b, m, h), stored...)
 		h = blockHeader{recordBlock, uint32(len(compressed)), uint32(len(good)), 1, 0, 0, crc32.Checksum(compressed, castagnoli)}

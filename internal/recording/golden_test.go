@@ -61,7 +61,7 @@ func TestBytesOfASegment(t *testing.T) {
 	t.Parallel()
 	m := marker{1, 2, 3, 4, 5, 6, 7, 8}
 	for _, test := range []struct{ what, got, want string }{
-		{"header", hex.EncodeToString(appendSegmentHeader(nil, m, time.Unix(0, 1))),
+		{"header", hex.EncodeToString(segmentHeader(m, time.Unix(0, 1))),
 			"895553524543" + "0d0a" + "01000000" + "0102030405060708" + "0100000000000000" + "b97457dd"},
 		{"block", hex.EncodeToString(appendBlockHeader(nil, m, blockHeader{recordBlock, 1, 2, 3, 4, 5, 6})),
 			"0102030405060708" + "01000000" + "01000000" + "02000000" + "03000000" + "0400000000000000" + "0500000000000000" + "06000000" + "6ecbbaf6"},

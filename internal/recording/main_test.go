@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 // children are what a child process does in a folder, by the name of its role.
-var children = map[string]func(dir string){}
+var children = map[string]func(dir string){"record": recordForever, "limited": recordWithinALimit}
 
 // full is an exchange in which every field is set.
 func full() *traffic.Exchange {

@@ -74,7 +74,7 @@ func createSegment(path string, created time.Time, open func(path string) (file,
 		return nil, err
 	}
 	s := &segment{file: f, path: path, marker: newMarker(), created: created, size: segmentHeaderSize}
-	if _, err = f.WriteAt(appendSegmentHeader(nil, s.marker, created), 0); err == nil {
+	if _, err = f.WriteAt(segmentHeader(s.marker, created), 0); err == nil {
 		err = syncFolder(filepath.Dir(path))
 	}
 	if err != nil {

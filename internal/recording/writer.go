@@ -214,7 +214,7 @@ func (w *Writer) run() {
 			arm(w.options.Sync)
 			w.disk.add(w.take(false))
 			if !w.disk.failing {
-				w.disk.write(false)
+				_ = w.disk.write(false) // the disk has noted what went wrong
 			}
 		case <-due.C:
 			// While nothing can be written, blocks are filled before the next is
@@ -222,7 +222,7 @@ func (w *Writer) run() {
 			armed = false
 			failing := w.disk.failing
 			w.disk.add(w.take(!failing))
-			w.disk.write(true)
+			_ = w.disk.write(true)
 			if failing {
 				arm(w.options.Sync)
 			}

@@ -205,7 +205,7 @@ func TestExchangesAreWrittenSoon(t *testing.T) {
 			if got := w.Acknowledged(); got != round {
 				t.Errorf("round %d: %d are acknowledged too soon", round, got)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if got := w.Acknowledged(); got != round+1 {
 				t.Errorf("round %d: %d are acknowledged after a second, want %d", round, got, round+1)

@@ -12,9 +12,8 @@ func (w *worker) head(head []byte, startLine bool) []byte {
 		return head
 	}
 	e := edit{src: head}
-	at := 0
 	if startLine {
-		at = len(content.StartLine(head))
+		at := len(content.StartLine(head))
 		w.pairs(&e, 0, at, inTarget)
 		head = head[at:]
 		if i := bytes.IndexByte(head, '\n'); i >= 0 {

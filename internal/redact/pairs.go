@@ -36,7 +36,7 @@ func (w *worker) secretPair(e *edit, eq, from, to int) {
 		return
 	}
 	if from == eq+1 {
-		w.value = unpercent(w.value[:0], value, true)
+		w.value = unpercent(w.value[:0], value)
 		value = w.value
 	}
 	e.cut(from, to)
@@ -56,7 +56,7 @@ func (w *worker) jsonPair(e *edit, from, to int) {
 	if from >= to || w.depth >= maxNested {
 		return
 	}
-	inner := edit{src: unpercent(nil, e.src[from:to], true)}
+	inner := edit{src: unpercent(nil, e.src[from:to])}
 	w.depth++
 	w.json(&inner, 0, len(inner.src), 1, false)
 	w.depth--
@@ -70,7 +70,7 @@ func (w *worker) jsonPair(e *edit, from, to int) {
 // secret: by any of its parts, or by the path that they are.
 func (w *worker) named(name []byte, secret func([]byte) bool) bool {
 	if bytes.IndexByte(name, '%') >= 0 || bytes.IndexByte(name, '+') >= 0 {
-		w.value = unpercent(w.value[:0], name, true)
+		w.value = unpercent(w.value[:0], name)
 		name = w.value
 	}
 	if secret(name) {
@@ -208,9 +208,8 @@ func (w *worker) userinfo(e *edit) {
 	}
 }
 
-// unpercent appends text without its percent encoding; plus says that + is a
-// blank.
-func unpercent(dst, b []byte, plus bool) []byte {
+// unpercent appends text without its percent encoding, in which + is a blank.
+func unpercent(dst, b []byte) []byte {
 	for i := 0; i < len(b); i++ {
 		c := b[i]
 		if c == '%' && i+2 < len(b) {
@@ -220,7 +219,7 @@ func unpercent(dst, b []byte, plus bool) []byte {
 				c = high<<4 | low
 				i += 2
 			}
-		} else if c == '+' && plus {
+		} else if c == '+' {
 			c = ' '
 		}
 		dst = append(dst, c)

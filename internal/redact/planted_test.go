@@ -219,7 +219,7 @@ func views(x *traffic.Exchange) []string {
 	seen := map[string]bool{}
 	for i := 0; i < len(all) && i < 10_000; i++ {
 		v := all[i]
-		more := []string{string(unpercent(nil, []byte(v), true)), string(unescape(nil, []byte(v)))}
+		more := []string{string(unpercent(nil, []byte(v))), string(unescape(nil, []byte(v)))}
 		if unescaped, err := url.PathUnescape(v); err == nil {
 			more = append(more, unescaped)
 		}

@@ -98,7 +98,7 @@ func (w *worker) credentials(b []byte, letter byte) []byte {
 		}
 		from := i + size + blank
 		i = run(b, from, &bearerChars)
-		likely := i-from >= minBearer && bytes.IndexAny(b[from:i], "0123456789") >= 0
+		likely := i-from >= minBearer && bytes.ContainsAny(b[from:i], "0123456789")
 		if likely || w.cut && i == len(b) {
 			w.hide(&e, from, i)
 		}

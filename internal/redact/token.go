@@ -48,7 +48,8 @@ func newWorker(r *Redactor) *worker {
 	return &worker{Redactor: r, mac: hmac.New(sha256.New, r.key)}
 }
 
-// token appends the token of a value; of nothing, nothing, and of a token itself.
+// token appends the token of a value. That of nothing is empty, that of a token is
+// the token itself.
 func (w *worker) token(dst []byte, k kind, value []byte) []byte {
 	if len(value) == 0 || isOurs(value) {
 		return append(dst, value...)

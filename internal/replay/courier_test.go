@@ -17,8 +17,6 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
 
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
@@ -255,14 +253,17 @@ func TestATargetThatDoesNotAnswerInTimeFails(t *testing.T) {
 
 func TestHTTP2InClearCarriesCalls(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set("Trailer", "Grpc-Status, Grpc-Message")
 		w.Write(append(body, r.Proto+" "+r.Host+r.URL.Path+" "+r.Header.Get("Te")...))
 		w.Header().Set("Grpc-Status", "5")
 		w.Header().Set("Grpc-Message", "no%20such thing")
-	}), &http2.Server{}))
+	}))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	defer server.Close()
 	to := target(t, TargetOptions{URL: server.URL, HTTP2: true})
 	defer to.Close()

@@ -157,13 +157,13 @@ func (s *shelf) byID(t *testing.T, id string) *traffic.Exchange {
 }
 
 // play replays exchanges against h.
-func play(t *testing.T, ctx context.Context, h *house, o Options, exchanges ...*traffic.Exchange) *Summary {
+func play(ctx context.Context, t *testing.T, h *house, o Options, exchanges ...*traffic.Exchange) *Summary {
 	t.Helper()
 	source := tape(exchanges)
-	return playSource(t, ctx, h, o, &source)
+	return playSource(ctx, t, h, o, &source)
 }
 
-func playSource(t *testing.T, ctx context.Context, h *house, o Options, source Source) *Summary {
+func playSource(ctx context.Context, t *testing.T, h *house, o Options, source Source) *Summary {
 	t.Helper()
 	if o.Target == nil {
 		o.Target = target(t, TargetOptions{Dial: h.dial})

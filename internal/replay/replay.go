@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -65,14 +66,14 @@ func New(o Options) (*Replay, error) {
 	if o.Target == nil {
 		return nil, errors.New("no target")
 	}
-	o.Concurrency = cmpOr(o.Concurrency, 256)
-	o.Queue = cmpOr(o.Queue, 10_000)
-	o.Memory = cmpOr(o.Memory, 128<<20)
+	o.Concurrency = cmp.Or(o.Concurrency, 256)
+	o.Queue = cmp.Or(o.Queue, 10_000)
+	o.Memory = cmp.Or(o.Memory, 128<<20)
 	for _, name := range []*string{&o.Names.Route, &o.Names.Mirror, &o.Names.Primary, &o.Names.Shadow} {
-		*name = cmpOr(*name, "replay")
+		*name = cmp.Or(*name, "replay")
 	}
 	r := &Replay{options: o, seed: maphash.MakeSeed()}
-	r.ledger = newLedger(cmpOr(o.Ahead, 2048), o.Memory)
+	r.ledger = newLedger(cmp.Or(o.Ahead, 2048), o.Memory)
 	r.crew = newCrew(o.Concurrency, o.Queue, o.Memory, r.deliver)
 	return r, nil
 }

@@ -41,7 +41,7 @@ func TestEachPaceKeepsItsScheduleExactly(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := openHouse(t, nil)
-				s := play(t, t.Context(), h, Options{Pace: test.pace}, recording()...)
+				s := play(t.Context(), t, h, Options{Pace: test.pace}, recording()...)
 				if diff := cmp.Diff(test.want, h.arrivals(), cmp.AllowUnexported(arrivalAt{})); diff != "" {
 					t.Errorf("arrivals (-want +got):\n%s", diff)
 				}
@@ -61,7 +61,7 @@ func TestNothingAddsUpOverManyRequests(t *testing.T) {
 		for i := range 3001 {
 			exchanges = append(exchanges, get(fmt.Sprint(i), time.Duration(i)*time.Hour, "10.0.0.1"))
 		}
-		play(t, t.Context(), h, Options{Pace: Pace{Rate: 700}, Session: SessionKey{kind: sessionNone}}, exchanges...)
+		play(t.Context(), t, h, Options{Pace: Pace{Rate: 700}, Session: SessionKey{kind: sessionNone}}, exchanges...)
 		got := h.arrivals()
 		if last := got[len(got)-1].at; len(got) != 3001 || last != 4285714286 { // 3000/700 s
 			t.Errorf("%d arrived, the last after %d ns", len(got), last)
@@ -79,7 +79,7 @@ func TestASlowTargetDoesNotDelayTheSchedule(t *testing.T) {
 			exchanges = append(exchanges, get(fmt.Sprint(i), 0, fmt.Sprintf("10.0.0.%d", i)))
 			want = append(want, arrivalAt{"/" + fmt.Sprint(i), time.Duration(i) * 10 * ms})
 		}
-		s := play(t, t.Context(), h, Options{Pace: Pace{Rate: 100}}, exchanges...)
+		s := play(t.Context(), t, h, Options{Pace: Pace{Rate: 100}}, exchanges...)
 		if diff := cmp.Diff(want, h.arrivals(), cmp.AllowUnexported(arrivalAt{})); diff != "" {
 			t.Errorf("arrivals (-want +got):\n%s", diff)
 		}
@@ -98,7 +98,7 @@ func TestLatencyIsCountedFromWhenARequestWasDueToo(t *testing.T) {
 		for i := range 10 {
 			exchanges = append(exchanges, get(fmt.Sprint(i), 0, fmt.Sprintf("10.0.0.%d", i)))
 		}
-		s := play(t, t.Context(), h, Options{Pace: Pace{Rate: 10}, Concurrency: 1}, exchanges...)
+		s := play(t.Context(), t, h, Options{Pace: Pace{Rate: 10}, Concurrency: 1}, exchanges...)
 		if s.Latency.Max != 1000 || s.FromDue.Max != 9100 || s.Lateness.Max != 8100 || s.Schedule.Max != 0 {
 			t.Errorf("latency %v, from due %v, lateness %v, schedule %v", s.Latency, s.FromDue, s.Lateness, s.Schedule)
 		}
@@ -116,7 +116,7 @@ func TestASessionIsSentInOrderWhileOthersOvertake(t *testing.T) {
 				time.Sleep(100 * ms)
 			}
 		})
-		s := play(t, t.Context(), h, Options{},
+		s := play(t.Context(), t, h, Options{},
 			get("slow-1", 0, "10.0.0.1"), get("slow-2", 10*ms, "10.0.0.1"), get("other-1", 20*ms, "10.0.0.2"),
 			get("slow-3", 30*ms, "10.0.0.1"), get("other-2", 40*ms, "10.0.0.2"))
 		want := []arrivalAt{{"/slow-1", 0}, {"/other-1", 20 * ms}, {"/other-2", 40 * ms}, {"/slow-2", 100 * ms}, {"/slow-3", 200 * ms}}
@@ -138,7 +138,7 @@ func TestMaxPaceKeepsSoManyRequestsOnTheirWay(t *testing.T) {
 			exchanges = append(exchanges, get(fmt.Sprint(i), time.Duration(i)*time.Hour, fmt.Sprintf("10.0.0.%d", i)))
 		}
 		// A queue shorter than the recording: here the schedule waits for the target.
-		s := play(t, t.Context(), h, Options{Pace: Pace{Max: true}, Concurrency: 4, Queue: 2}, exchanges...)
+		s := play(t.Context(), t, h, Options{Pace: Pace{Max: true}, Concurrency: 4, Queue: 2}, exchanges...)
 		var times []time.Duration
 		for _, a := range h.arrivals() {
 			times = append(times, a.at)
@@ -173,7 +173,7 @@ func TestWhatCannotWaitIsCounted(t *testing.T) {
 				for i := range 10 {
 					exchanges = append(exchanges, get(fmt.Sprint(i), 0, fmt.Sprintf("10.0.0.%d", i)))
 				}
-				s := play(t, t.Context(), h, test.options, exchanges...)
+				s := play(t.Context(), t, h, test.options, exchanges...)
 				if s.Sent != test.sent || s.Skipped[SkipBacklog] != test.backlog || s.Schedule.Max != 0 {
 					t.Errorf("summary %+v", s)
 				}
@@ -220,7 +220,7 @@ func TestWhatIsNotSentHasAReason(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := openHouse(t, nil)
-				s := play(t, t.Context(), h, test.options, test.x)
+				s := play(t.Context(), t, h, test.options, test.x)
 				if test.want == "" && s.Sent != 1 || test.want != "" && s.Skipped[test.want] != 1 {
 					t.Errorf("summary %+v", s)
 				}
@@ -257,7 +257,7 @@ func TestAReplayEndsWhenItIsTold(t *testing.T) {
 				h := openHouse(t, func(http.ResponseWriter, *http.Request) { time.Sleep(500 * ms) })
 				ctx, cancel := context.WithTimeout(t.Context(), test.after)
 				defer cancel()
-				s := play(t, ctx, h, test.options, exchanges()...)
+				s := play(ctx, t, h, test.options, exchanges()...)
 				if s.End != test.end || s.Sent != test.sent || s.Completed != test.sent || s.Seconds != test.took {
 					t.Errorf("summary %+v", s)
 				}
@@ -283,7 +283,7 @@ func TestWhatWaitsWhenAReplayIsInterruptedIsCounted(t *testing.T) {
 			for i := range 10 { // half of them of one session
 				exchanges = append(exchanges, get(fmt.Sprint(i), 0, fmt.Sprintf("10.0.0.%d", i%2*i)))
 			}
-			s := play(t, ctx, h, Options{Pace: test.pace, Concurrency: 2, Queue: 5}, exchanges...)
+			s := play(ctx, t, h, Options{Pace: test.pace, Concurrency: 2, Queue: 5}, exchanges...)
 			if s.End != EndInterrupt || s.Completed != 4 || s.Skipped[SkipStopped] != test.stopped || s.Skipped[SkipBacklog] != test.backlog {
 				t.Errorf("%v: summary %+v", test.pace, s)
 			}
@@ -299,7 +299,7 @@ func TestARecordingCanBeSentSeveralTimes(t *testing.T) {
 		source := Repeat(func() (Source, error) {
 			return &tape{get("b", 200*ms, "10.0.0.1"), get("a", 0, "10.0.0.1"), get("c", 400*ms, "10.0.0.1")}, nil
 		}, 3)
-		playSource(t, t.Context(), h, Options{Sink: sink}, source)
+		playSource(t.Context(), t, h, Options{Sink: sink}, source)
 		want := []arrivalAt{
 			{"/a", 0}, {"/b", 200 * ms}, {"/c", 400 * ms}, {"/a", 600 * ms}, {"/b", 800 * ms}, {"/c", 1000 * ms},
 			{"/a", 1200 * ms}, {"/b", 1400 * ms}, {"/c", 1600 * ms},
@@ -404,7 +404,7 @@ func TestASinkThatIsBehindIsNotGivenMore(t *testing.T) {
 				for i := range 10 {
 					exchanges = append(exchanges, get(fmt.Sprint(i), 0, "10.0.0.1"))
 				}
-				s := play(t, t.Context(), h, test.options, exchanges...)
+				s := play(t.Context(), t, h, test.options, exchanges...)
 				if s.Refused != test.refused || s.Completed != 10 || s.Seconds != test.took {
 					t.Errorf("summary %+v", s)
 				}
@@ -438,7 +438,7 @@ func TestWhatIsReadAheadIsBounded(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		playSource(t, ctx, h, Options{Writes: true}, source)
+		playSource(ctx, t, h, Options{Writes: true}, source)
 		// The sorter looks ahead over 32 MiB, 16 MiB and one more are ready, one each is
 		// in the hands of reader and scheduler, and one was sent.
 		if n := read.Load(); n < 40 || n > 32+17+3 {
@@ -464,7 +464,7 @@ func TestWhatTheSinkGetsIsLikeAMirrorsExchange(t *testing.T) {
 			sink := &shelf{}
 			time.Sleep(time.Hour)
 			begun := time.Now()
-			play(t, t.Context(), h, Options{Sink: sink, Names: Names{Route: "r", Mirror: "m", Primary: "then", Shadow: "now"}, Untimed: untimed},
+			play(t.Context(), t, h, Options{Sink: sink, Names: Names{Route: "r", Mirror: "m", Primary: "then", Shadow: "now"}, Untimed: untimed},
 				get("a", 0, "10.0.0.1"), get("b", 5*ms, "10.0.0.1"))
 			x := sink.byID(t, "b") // it waited for a
 			if x.Route != "r" || x.Rule != 0 || !x.Start.Equal(begun.Add(5*ms)) || x.Path != "/b" {
@@ -512,11 +512,11 @@ func TestTokensInPlaceOfSecretsAreCounted(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		h := openHouse(t, nil)
-		if s := play(t, t.Context(), h, Options{Writes: true}, exchanges()...); s.Tokens != 3 || s.Sent != 4 {
+		if s := play(t.Context(), t, h, Options{Writes: true}, exchanges()...); s.Tokens != 3 || s.Sent != 4 {
 			t.Errorf("%d of %d with tokens", s.Tokens, s.Sent)
 		}
 		set := target(t, TargetOptions{Dial: h.dial, Headers: []Header{{"Authorization", "Bearer new"}}})
-		if s := play(t, t.Context(), h, Options{Target: set, Writes: true, NoTokens: true}, exchanges()...); s.Tokens != 0 || s.Sent != 2 || s.Skipped[SkipRedacted] != 2 {
+		if s := play(t.Context(), t, h, Options{Target: set, Writes: true, NoTokens: true}, exchanges()...); s.Tokens != 0 || s.Sent != 2 || s.Skipped[SkipRedacted] != 2 {
 			t.Errorf("with a new authorization %d of %d with tokens, skipped %v", s.Tokens, s.Sent, s.Skipped)
 		}
 	})

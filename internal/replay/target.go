@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -60,8 +61,8 @@ func NewTarget(ctx context.Context, o TargetOptions) (*Target, error) {
 		return nil, fmt.Errorf("%q is more than a host and a port: paths are those of the recording", o.URL)
 	}
 	t := &Target{options: o, scheme: u.Scheme, host: u.Host}
-	t.options.Timeout = cmpOr(o.Timeout, 15*time.Second)
-	t.options.Body = cmpOr(o.Body, 1<<20)
+	t.options.Timeout = cmp.Or(o.Timeout, 15*time.Second)
+	t.options.Body = cmp.Or(o.Body, 1<<20)
 	if t.allow, err = parseAllow(o.Allow); err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func NewTarget(ctx context.Context, o TargetOptions) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	conns := cmpOr(o.Conns, 256)
+	conns := cmp.Or(o.Conns, 256)
 	t.transport = &http.Transport{
 		DialContext:         t.dial(u.Hostname()),
 		TLSClientConfig:     &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12},
@@ -80,7 +81,7 @@ func NewTarget(ctx context.Context, o TargetOptions) (*Target, error) {
 		DisableCompression:  true, // an answer is compared as it came
 		MaxIdleConns:        conns,
 		MaxIdleConnsPerHost: conns,
-		IdleConnTimeout:     30 * time.Second,
+		IdleConnTimeout:     idleTime,
 		Protocols:           new(http.Protocols),
 	}
 	t.transport.Protocols.SetHTTP1(!o.HTTP2 || u.Scheme == "https")
@@ -93,15 +94,6 @@ func NewTarget(ctx context.Context, o TargetOptions) (*Target, error) {
 // that nobody uses: a request that meets that on its way would be the target's
 // failure.
 const idleTime = 4 * time.Second
-
-// cmpOr is a, or b for a zero.
-func cmpOr[T comparable](a, b T) T {
-	var zero T
-	if a == zero {
-		return b
-	}
-	return a
-}
 
 // Close closes the connections that no request uses.
 func (t *Target) Close() { t.transport.CloseIdleConnections() }

@@ -44,7 +44,7 @@ func (b *bench) replay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }()
 	count := 100_000
 	if b.options.quick {
 		count = 10_000
@@ -103,7 +103,9 @@ func askOnce(ctx context.Context, url string) (*traffic.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	answer, err := client.Do(r)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,6 @@ type fault struct {
 	attribute, value string
 
 	when      func(r *http.Request) bool // nil = always
-	share     float64                    // of those; 0 = all
 	spoil     func(v *version, r *http.Request, a *answer)
 	spoilLate func(v *version, r *http.Request, a *answer) // after the noise has come in
 	slow      func(d *rand.Rand, work time.Duration) time.Duration

@@ -135,7 +135,7 @@ func (s *Store) save(ctx context.Context, b store.Batch) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // does nothing after Commit
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
 	for _, e := range b.Delete {
 		key := []any{e.Mirror, e.Endpoint, e.Name}
 		if e.Table == store.Rollups {
@@ -281,7 +281,7 @@ func (s *Store) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	is, advice := diagnose(err)
+	advice, is := diagnose(err)
 	if is == nil {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
@@ -289,7 +289,7 @@ func (s *Store) explain(ctx context.Context, err error) error {
 }
 
 // diagnose finds out which of the store's errors err is, and what helps.
-func diagnose(err error) (is error, advice string) {
+func diagnose(err error) (advice string, is error) {
 	const (
 		room     = "make room, or give --data a directory on another disk"
 		writable = "give --data a directory that can be written to"
@@ -301,23 +301,23 @@ func diagnose(err error) (is error, advice string) {
 	if errors.As(err, &e) {
 		switch e.Code() & 0xff {
 		case codes.SQLITE_FULL:
-			return store.ErrFull, room
+			return room, store.ErrFull
 		case codes.SQLITE_READONLY, codes.SQLITE_CANTOPEN, codes.SQLITE_PERM:
-			return store.ErrReadOnly, writable
+			return writable, store.ErrReadOnly
 		case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
-			return store.ErrCorrupt, moved
+			return moved, store.ErrCorrupt
 		case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
-			return store.ErrLocked, wait
+			return wait, store.ErrLocked
 		}
-		return nil, ""
+		return "", nil
 	}
 	switch {
 	case errors.Is(err, errTaken):
-		return store.ErrLocked, stop
+		return stop, store.ErrLocked
 	case errors.Is(err, syscall.ENOSPC):
-		return store.ErrFull, room
+		return room, store.ErrFull
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
-		return store.ErrReadOnly, writable
+		return writable, store.ErrReadOnly
 	}
-	return nil, ""
+	return "", nil
 }
