@@ -105,6 +105,7 @@ func (e *endpoint) sift(all []compare.Difference, ids *renamings, at time.Time) 
 		}
 		if p != last {
 			p.Seen++
+			e.seeShape(p, d)
 		}
 		last = p
 		if p.Standing == noise {
@@ -123,6 +124,16 @@ func (e *endpoint) sift(all []compare.Difference, ids *renamings, at time.Time) 
 		left = append(left, finding{*d, broken && p.Standing == renamed})
 	}
 	return left
+}
+
+// seeShape counts that a value has another shape, before that is looked at: it will
+// be when the value turns out to be noise.
+func (e *endpoint) seeShape(p *place, d *compare.Difference) {
+	if p.Kind == compare.Changed && !d.Similar {
+		if s := e.place(spot{p.Path, shape}); s != nil {
+			s.Seen++
+		}
+	}
 }
 
 // rename looks at a pair of ids and says whether they contradict what was known.

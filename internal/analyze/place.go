@@ -181,7 +181,7 @@ func (p *place) decideStructure(e *endpoint, ask bool) (standing, string) {
 	enough := int64(enoughStructure)
 	switch {
 	case strings.HasSuffix(p.Path, "]"), strings.HasSuffix(p.Path, "}"):
-		enough = enoughAgreed // elements come and go more easily than fields
+		enough = 2 * enoughAgreed // elements come and go more easily than fields, and one for another is two
 	case p.share(e) < rareShare:
 		enough = fewAgreed
 	}
