@@ -221,14 +221,11 @@ var checkColumns = []string{"ENDPOINT", "CHECK", "VERDICT", ">PAIRS", ">EFFECT",
 // checksOf are the checks of a mirror that saw pairs, those that speak against the
 // shadow first.
 func checksOf(m *analyze.MirrorReport) []judge.Check {
-	var list []judge.Check
+	list := slices.Clone(m.Checks)
 	for i := range m.Endpoints {
-		for _, c := range m.Endpoints[i].Checks {
-			if c.Pairs > 0 {
-				list = append(list, c)
-			}
-		}
+		list = append(list, m.Endpoints[i].Checks...)
 	}
+	list = slices.DeleteFunc(list, func(c judge.Check) bool { return c.Pairs == 0 })
 	order := []judge.Verdict{judge.Fail, judge.Running, judge.NotEnoughTraffic, judge.Pass}
 	slices.SortStableFunc(list, func(a, b judge.Check) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Verdict), slices.Index(order, b.Verdict)), cmp.Compare(everywhere(b), everywhere(a)),

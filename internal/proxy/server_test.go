@@ -285,7 +285,17 @@ func TestListenersComeAndGoWithTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := dial(t, addr) // idle when its listener goes
+	old := dial(t, addr)
+	answers := bufio.NewReader(old)
+	send(t, old, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	first, err := http.ReadResponse(answers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, first.Body); err != nil {
+		t.Fatal(err)
+	}
+	// It is accepted and idle when its listener goes.
 	if _, err := s.Apply(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +307,7 @@ func TestListenersComeAndGoWithTheConfiguration(t *testing.T) {
 		t.Error("the old listener still takes connections")
 	}
 	send(t, old, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	if got := head(t, bufio.NewReader(old)); !strings.Contains(got, "Connection: close\r\n") {
+	if got := head(t, answers); !strings.Contains(got, "Connection: close\r\n") {
 		t.Errorf("got %q, want an answer and Connection: close", got)
 	}
 }
