@@ -21,11 +21,12 @@ func main() {
 	quiet := flag.Int("clean-requests", 2000, "requests of a run without a fault")
 	seed := flag.Uint64("seed", 1, "of traffic and noise")
 	verbose := flag.Bool("explain", false, "print what was reported of every run")
+	parallel := flag.Int("parallel", 6, "runs at once: they mostly wait")
 	out := flag.String("out", "", "file for the tables")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := play(ctx, options{*only, *clean, *limit, *quiet, *seed, *out, *verbose}); err != nil {
+	if err := play(ctx, options{*only, *clean, *limit, *quiet, *seed, *out, *verbose, *parallel}); err != nil {
 		fmt.Fprintln(os.Stderr, "corpus:", err)
 		os.Exit(1)
 	}
@@ -37,47 +38,86 @@ type options struct {
 	seed                uint64
 	out                 string
 	explain             bool
+	parallel            int
 }
 
 func play(ctx context.Context, o options) error {
-	var planted, alarms []*outcome
+	var plans []plan
 	for i, f := range faults() {
-		if o.limit == 0 || !strings.Contains(f.name, o.only) {
-			continue
-		}
-		got, err := run(ctx, o.seed+uint64(i)*10, f, o.limit)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-		planted = append(planted, got)
-		fmt.Println(got)
-		if o.only != "" || o.explain {
-			explain(os.Stdout, got)
+		if o.limit > 0 && strings.Contains(f.name, o.only) {
+			plans = append(plans, plan{o.seed + uint64(i)*10, f, o.limit * max(1, f.patience)})
 		}
 	}
 	for i := range o.clean {
-		if o.only != "" {
-			break
+		if o.only == "" {
+			plans = append(plans, plan{o.seed + uint64(1000+i)*10, nil, o.quiet})
 		}
-		got, err := run(ctx, o.seed+uint64(1000+i)*10, nil, o.quiet)
-		if err != nil {
-			return fmt.Errorf("run %d without a fault: %w", i, err)
-		}
-		alarms = append(alarms, got)
-		if o.explain {
+	}
+	var planted, alarms []*outcome
+	err := perform(ctx, plans, o.parallel, func(got *outcome) {
+		fmt.Println(got)
+		if o.explain || o.only != "" {
 			explain(os.Stdout, got)
 		}
-		if i%10 == 9 || got.verdict == judge.Fail {
-			fmt.Printf("without a fault: %d of %d, %d alarms %s\n", i+1, o.clean, failed(alarms), got)
+		if got.fault == nil {
+			alarms = append(alarms, got)
+		} else {
+			planted = append(planted, got)
 		}
+	})
+	if err != nil {
+		return err
 	}
 	var b strings.Builder
 	write(&b, planted, alarms, o)
 	if o.out != "" {
 		return os.WriteFile(o.out, []byte(b.String()), 0o644)
 	}
-	_, err := io.WriteString(os.Stdout, b.String())
+	_, err = io.WriteString(os.Stdout, b.String())
 	return err
+}
+
+// plan is a run to be made.
+type plan struct {
+	seed  uint64
+	fault *fault
+	limit int
+}
+
+// perform makes several runs at once, which mostly wait, and tells of each in the
+// order of the plans. It ends with the first that fails.
+func perform(ctx context.Context, plans []plan, parallel int, tell func(*outcome)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		outcome *outcome
+		err     error
+	}
+	results := make([]chan result, len(plans))
+	for i := range results {
+		results[i] = make(chan result, 1)
+	}
+	free := make(chan struct{}, parallel)
+	go func() {
+		for i, p := range plans {
+			free <- struct{}{}
+			go func() {
+				defer func() { <-free }()
+				got, err := run(ctx, p.seed, p.fault, p.limit)
+				results[i] <- result{got, err}
+			}()
+		}
+	}()
+	for i, p := range plans {
+		r := <-results[i]
+		if r.err != nil && p.fault != nil {
+			return fmt.Errorf("%s: %w", p.fault.name, r.err)
+		} else if r.err != nil {
+			return fmt.Errorf("without a fault: %w", r.err)
+		}
+		tell(r.outcome)
+	}
+	return nil
 }
 
 func explain(w io.Writer, o *outcome) {
