@@ -7,22 +7,42 @@ import (
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
+// Those who offer are event loops. To wake another thread costs them more than all
+// else that comparing asks of them, so while there is traffic nobody is woken: the
+// worker looks by itself, so often. After a second without work it waits to be woken.
+const (
+	napTime  = 2 * time.Millisecond
+	mostNaps = int(time.Second / napTime)
+)
+
 // work is the pipeline's one goroutine: what it looks at it looks at in the order
 // in which it was offered.
 func (p *Pipeline) work() {
 	defer close(p.stopped)
+	giveWay()
 	save := time.NewTicker(saveEvery)
 	defer save.Stop()
 	var replies chan reply
 	if p.asker != nil {
 		replies = p.asker.replies
 	}
-	pace := pacer{}
+	nap := time.NewTimer(napTime)
+	defer nap.Stop()
+	pace, naps := pacer{}, 0
 	for {
+		queue := p.queue
+		if len(queue) == 0 && naps < mostNaps {
+			nap.Reset(napTime)
+			queue = nil
+		}
 		select {
-		case i := <-p.queue:
+		case i := <-queue:
+			naps = 0
 			pace.begin()
 			p.take(i)
+		case <-nap.C:
+			naps++
+			continue
 		case r := <-replies:
 			pace.begin()
 			p.hear(r)
