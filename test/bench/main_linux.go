@@ -60,7 +60,7 @@ func parseOptions(args []string) (options, error) {
 	f.IntVar(&o.rounds, "rounds", 0, "interleaved rounds (default 3, or 1 with -quick)")
 	f.StringVar(&o.rows, "rows", "", "workloads to run, by comma: get-200, get-10k, post-4k, post-64k, post-chunked, latency, idle; with -protocols tls-get-200, tls-post-4k, h2-get-200, h2c-get-200, grpc-unary, grpc-stream; with -compare get-1k, get-1k-rate, get-10k, post-1k; with -scale connections, reload, bodies (default all)")
 	f.StringVar(&o.proxies, "proxies", "", "contestants, by comma, as named in the tables (default all)")
-	f.StringVar(&o.out, "out", "", "Markdown file to write, with JSON beside it; - for none (default docs/bench/speed.md, protocols.md, compare.md or scale.md, none with -quick)")
+	f.StringVar(&o.out, "out", "", "Markdown file to write, with JSON beside it; - for none (default docs/bench/speed.md, protocols.md, capture.md or scale.md, none with -quick)")
 	f.StringVar(&o.understudy, "understudy", "bin/understudy", "the understudy to measure")
 	f.DurationVar(&o.time, "time", 0, "load for each measurement (default 2s, 10s with -compare, 600ms with -quick)")
 	f.DurationVar(&o.idle, "idle", 0, "how long to watch idle proxies (default 10s, or 3s with -quick)")

@@ -65,7 +65,7 @@ var protocolSuite = suite{
 
 // Both backends give the same answer, as those of most pairs do.
 var compareSuite = suite{
-	name: "compare", title: "What it costs to have answers compared", how: howCompare,
+	name: "capture", title: "What it costs to have answers compared", how: howCompare,
 	who:   []string{compare0, compare10, compare100},
 	loops: true,
 	workloads: []workload{

@@ -30,7 +30,6 @@ type fault struct {
 	when      func(r *http.Request) bool // nil = always
 	spoil     func(v *version, r *http.Request, a *answer)
 	spoilLate func(v *version, r *http.Request, a *answer) // after the noise has come in
-	patience  int                                          // how many times as many requests it may take; 0 = 1
 	slow      func(d *rand.Rand, work time.Duration) time.Duration
 	call      func(v *version, in *grpc_testing.SimpleRequest, out *grpc_testing.SimpleResponse, t metadata.MD) codes.Code
 	seen      map[string][]byte // what a cache has kept
@@ -276,7 +275,7 @@ func statusFaults() []*fault {
 
 func timeFaults() []*fault {
 	return []*fault{
-		{name: "slower by 5 %", endpoint: product, metrics: slowness, slow: longer(0.05), patience: 3},
+		{name: "slower by 5 %", endpoint: product, metrics: slowness, slow: longer(0.05)},
 		{name: "slower by 10 %", endpoint: product, metrics: slowness, slow: longer(0.10)},
 		{name: "slower by 20 %", endpoint: product, metrics: slowness, slow: longer(0.20)},
 		{name: "slow tail", endpoint: product, metrics: slowness, slow: func(d *rand.Rand, work time.Duration) time.Duration {

@@ -45,7 +45,7 @@ func play(ctx context.Context, o options) error {
 	var plans []plan
 	for i, f := range faults() {
 		if o.limit > 0 && strings.Contains(f.name, o.only) {
-			plans = append(plans, plan{o.seed + uint64(i)*10, f, o.limit * max(1, f.patience)})
+			plans = append(plans, plan{o.seed + uint64(i)*10, f, o.limit})
 		}
 	}
 	for i := range o.clean {
