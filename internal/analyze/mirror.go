@@ -49,11 +49,7 @@ type mirror struct {
 	passed     int64        // pairs that there was no room to hold
 }
 
-func newMirror(l label, w way) (*mirror, error) {
-	rules, err := compare.Compile(&w.mirror.Compare)
-	if err != nil {
-		return nil, err
-	}
+func newMirror(l label, w way, rules *compare.Rules) (*mirror, error) {
 	m := &mirror{label: l, way: w, params: judge.ParamsOf(w.mirror.Compare.Judge), comparer: compare.New(rules)}
 	return m, m.allowFor(nil)
 }

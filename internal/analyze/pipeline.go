@@ -58,6 +58,8 @@ type Pipeline struct {
 
 	waiting []chan struct{} // whose items have passed, and who wait for replies; the worker's
 
+	asking sync.WaitGroup // about the messages of services
+
 	mu       sync.Mutex // guards what follows, and all that is learned
 	cfg      *config.Config
 	redactor *redact.Redactor
@@ -171,7 +173,11 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 		if !ok {
 			continue
 		}
-		m, err := newMirror(l, w)
+		rules, err := p.rules(w)
+		if err != nil {
+			return fmt.Errorf("route %s, rule %d, mirror %s: %w", r.Name, rule, def.Name, err)
+		}
+		m, err := newMirror(l, w, rules)
 		if err == nil {
 			err = m.allowFor(p.calibrated[l])
 		}

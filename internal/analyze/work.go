@@ -105,6 +105,7 @@ func (p *Pipeline) finish() {
 	p.save()
 	p.tell()
 	p.end()
+	p.asking.Wait()
 }
 
 // discard counts what there is no time for.

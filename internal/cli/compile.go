@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/understudy-proxy/understudy/internal/compare"
+	"github.com/understudy-proxy/understudy/internal/analyze"
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/redact"
 )
@@ -26,7 +26,7 @@ func compiled(file string, cfg *config.Config, err error) (*config.Config, error
 				if mirrors[k].Layer4 {
 					continue
 				}
-				_, err := compare.Compile(&mirrors[k].Compare)
+				_, err := analyze.Rules(&mirrors[k].Compare)
 				problems = append(problems, within(file, fmt.Sprintf("routes[%d].rules[%d].mirrors[%d].compare", i, j, k), err)...)
 			}
 		}

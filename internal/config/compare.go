@@ -17,10 +17,15 @@ type Compare struct {
 	Percent   *float64      `yaml:"percent"`   // share of the copies whose answers are compared; nil = 100, 0 = off
 	Rules     []CompareRule `yaml:"rules"`     // what counts as a difference; others are found out
 	Endpoints []string      `yaml:"endpoints"` // path templates, as /users/{id}; those of other paths are learned
-	Baseline  string        `yaml:"baseline"`  // backend of the primary's version that gets copies too, to measure noise; empty = none
-	Repeat    *float64      `yaml:"repeat"`    // share of safe requests sent to the shadow once more, to measure its noise; nil = 1
-	Requery   *bool         `yaml:"requery"`   // nil = true: a safe request whose answers differ is sent to the shadow once more
-	Judge     Judge         `yaml:"judge"`
+	// Descriptors are files with the descriptors of gRPC's messages, as protoc
+	// --include_imports --descriptor_set_out writes them. Reflection has the shadow
+	// asked for others. Without either, fields are known by their numbers.
+	Descriptors []string `yaml:"descriptors"`
+	Reflection  bool     `yaml:"reflection"`
+	Baseline    string   `yaml:"baseline"` // backend of the primary's version that gets copies too, to measure noise; empty = none
+	Repeat      *float64 `yaml:"repeat"`   // share of safe requests sent to the shadow once more, to measure its noise; nil = 1
+	Requery     *bool    `yaml:"requery"`  // nil = true: a safe request whose answers differ is sent to the shadow once more
+	Judge       Judge    `yaml:"judge"`
 }
 
 // CompareRule says how the values at a path are compared. Exactly one of the

@@ -115,6 +115,7 @@ func (v *validator) validateCompare(p *place, m *Mirror) {
 		}
 		v.template(at, template)
 	}
+	v.notEmpty(p.field("descriptors"), c.Descriptors)
 	if c.Baseline != "" {
 		v.reference(p.field("baseline"), "backend", c.Baseline, v.backends)
 		if c.Baseline == m.Backend {
