@@ -223,6 +223,8 @@ func TestACopyOfAWebSocketEndsAsItShould(t *testing.T) {
 			s.shadow.Close()
 			send(t, s.client, hello)
 			expect(t, s.fromClient, hello)
+			// The client leaves once it is known that the shadow has.
+			waitFor(s.server, func(m telemetry.Mirror) bool { return m.InFlight == 0 })
 			s.client.Close()
 		}, "failed reset", ""},
 		{"the shadow closes as the primary would", "", func(t *testing.T, s *sockets) {
