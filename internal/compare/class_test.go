@@ -3,8 +3,10 @@ package compare
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
+	"slices"
 	"testing"
 	"time"
 )
@@ -140,7 +142,7 @@ func TestDrawnValuesAreOfOneShape(t *testing.T) {
 	}
 	at := time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC)
 	later := func() time.Time { return at.Add(time.Duration(r.Int64N(int64(1000 * time.Hour)))) }
-	for name, next := range map[string]func() string{
+	generators := map[string]func() string{
 		"uuid": func() string {
 			return draw(8, hex) + "-" + draw(4, hex) + "-4" + draw(3, hex) + "-a" + draw(3, hex) + "-" + draw(12, hex)
 		},
@@ -184,7 +186,9 @@ func TestDrawnValuesAreOfOneShape(t *testing.T) {
 		"redacted":      func() string { return "[redacted:" + draw(12, hex) + "]" },
 		"mac":           func() string { return draw(2, hex) + ":" + draw(2, hex) + ":" + draw(2, hex) + ":" + draw(2, hex) },
 		"version drawn": func() string { return "1.2.3+" + draw(7, hex) },
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(generators)) {
+		next := generators[name]
 		first := next()
 		for range 4000 {
 			second := next()
