@@ -82,7 +82,7 @@ race: ## Run all tests under the race detector
 	CGO_ENABLED=1 go test -race ./...
 
 fuzz-short: ## Fuzz every target for five seconds
-	@.ci/fuzz 5s
+	@.ci/fuzz 3s
 
 isolation-quick: build ## Run bad shadows for a moment each; LOADS=post-4k,stream for the other half
 	go run ./test/isolation -quick -loads $(LOADS)
