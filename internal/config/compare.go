@@ -6,8 +6,8 @@ import "time"
 // that is done. It never makes a request or a copy wait: what does not fit is
 // not captured, and counted.
 type Capture struct {
-	Body   Size    `yaml:"body"`   // kept of each message's body; default 1MiB
-	Memory Size    `yaml:"memory"` // kept of all messages at once; default 64MiB
+	Body   Size    `yaml:"body"`   // kept of each message's body; default 256KiB
+	Memory Size    `yaml:"memory"` // kept of all messages at once; default 16MiB
 	Queue  int     `yaml:"queue"`  // finished exchanges that wait to be looked at; default 4096
 	CPU    float64 `yaml:"cpu"`    // cores that comparing may keep busy; 0 = 1
 }

@@ -20,8 +20,8 @@ const (
 	defaultTotalMemory     = Size(256 << 20)
 	defaultConnectTimeout  = Timeout(5 * time.Second)
 	defaultTargetLimit     = Size(16 << 10)
-	defaultCaptureBody     = Size(1 << 20)
-	defaultCaptureMemory   = Size(64 << 20)
+	defaultCaptureBody     = Size(256 << 10)
+	defaultCaptureMemory   = Size(16 << 20)
 	defaultCaptureQueue    = 4096
 	defaultSegment         = Size(64 << 20)
 	defaultRecordSize      = Size(10 << 30)
