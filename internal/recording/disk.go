@@ -167,7 +167,7 @@ func (d *disk) end() error {
 	}
 	_ = d.encoder.Close()
 	if d.locked != nil {
-		_ = d.locked.Close()
+		unlockFile(d.locked)
 	}
 	return err
 }

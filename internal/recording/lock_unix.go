@@ -17,3 +17,10 @@ func lockFile(f *os.File) error {
 	}
 	return err
 }
+
+// unlockFile gives the lock back and closes f. A child process that is just being
+// started has the lock too, until it runs its own program: closing is not enough.
+func unlockFile(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	_ = f.Close()
+}

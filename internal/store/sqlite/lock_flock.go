@@ -25,3 +25,10 @@ func lock(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// release gives the lock back and closes f. A child process that is just being
+// started has the lock too, until it runs its own program: closing is not enough.
+func release(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	_ = f.Close()
+}

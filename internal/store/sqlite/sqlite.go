@@ -259,7 +259,7 @@ func (s *Store) Close() error {
 
 func (s *Store) unlock() {
 	if s.lock != nil {
-		s.lock.Close()
+		release(s.lock)
 	}
 }
 
