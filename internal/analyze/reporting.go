@@ -24,6 +24,7 @@ func (m *mirror) report() MirrorReport {
 		Pairs: m.everywhere.Errors.Total.Pairs, Classes: map[compare.Class]int64{},
 		Checks: []judge.Check{}, Endpoints: []EndpointReport{}, Clusters: []Cluster{}, Noise: []Noise{},
 	}
+	m.countWaiting()
 	checks := m.everywhere.Checks(m.params)
 	for _, e := range m.byTraffic() {
 		own := e.Tally.Checks(m.params)
@@ -53,6 +54,21 @@ func (m *mirror) report() MirrorReport {
 	r.Clusters = m.clusters.report()
 	r.Calibration = m.calibration
 	return r
+}
+
+// countWaiting tells the tallies how many pairs are held that may yet count against
+// the shadow: matches count at once, and a PASS must not slip in between.
+func (m *mirror) countWaiting() {
+	m.everywhere.Waiting = 0
+	for _, e := range m.endpoints {
+		e.Tally.Waiting = 0
+		for _, h := range e.held {
+			if len(h.findings) > 0 {
+				e.Tally.Waiting++
+			}
+		}
+		m.everywhere.Waiting += e.Tally.Waiting
+	}
 }
 
 // byTraffic are the endpoints, those with most pairs first.

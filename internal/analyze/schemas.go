@@ -90,9 +90,12 @@ func (s *schemas) ask(service protoreflect.FullName) {
 // wanted, by asking its shadow.
 func (p *Pipeline) rules(w way) (*compare.Rules, error) {
 	c := &w.mirror.Compare
-	rules, err := Rules(c)
-	if err != nil || !c.Reflection || p.sender == nil {
-		return rules, err
+	if !c.Reflection || p.sender == nil {
+		return Rules(c)
+	}
+	rules, err := compare.Compile(c)
+	if err != nil {
+		return nil, err
 	}
 	s := &schemas{log: p.options.Log, ending: p.ending, asking: &p.asking, asked: make(map[protoreflect.FullName]*protoregistry.Files)}
 	if len(c.Descriptors) > 0 {
