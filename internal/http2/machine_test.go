@@ -39,6 +39,8 @@ var serverCases = []struct {
 		[]string{"1 head GET http://a/ content-length=1", "1 data a", "1 reset PROTOCOL_ERROR"}, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
 	{"a body shorter than announced", join(f(frameHeaders, 4, 1, request("content-length", "3")...), f(frameData, 1, 1)),
 		[]string{"1 head GET http://a/ content-length=3", "1 reset PROTOCOL_ERROR"}, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
+	{"a last frame that is too short", join(f(frameHeaders, 4, 1, request("content-length", "3")...), f(frameData, 1, 1, 'a', 'b')),
+		[]string{"1 head GET http://a/ content-length=3", "1 data ab", "1 reset PROTOCOL_ERROR"}, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
 	{"no body although announced", f(frameHeaders, 5, 1, request("content-length", "3")...), nil, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
 	{"data behind the end", join(f(frameHeaders, 5, 1, request()...), f(frameData, 0, 1, 'x'), f(frameData, 0, 1, 'x')),
 		[]string{"1 head GET http://a/ END", "1 reset STREAM_CLOSED"}, []string{"RST_STREAM 1 STREAM_CLOSED"}},

@@ -96,20 +96,22 @@ func (m *Machine) pass(s *Stream, p []byte, end bool) {
 		return
 	}
 	n := int64(len(p))
-	if fits := s.length; fits > 0 && n > fits && !s.bodiless {
+	if s.length >= 0 && (n > s.length || end && n < s.length) && !s.bodiless {
 		// However the frame was split: what was announced comes first.
-		s.length = 0
-		if m.handler.Data(s, p[:fits:fits], false); m.streams[m.id] != s {
-			return
+		fits := min(n, s.length)
+		if s.length = 0; fits > 0 {
+			m.handler.Data(s, p[:fits:fits], false)
 		}
+		if m.streams[m.id] == s {
+			m.broken(s, ProtocolError)
+		}
+		return
+	}
+	if s.bodiless && n > 0 {
 		m.broken(s, ProtocolError)
 		return
 	}
-	switch {
-	case s.bodiless && n > 0, s.length >= 0 && n > s.length, s.length > 0 && end && n < s.length && !s.bodiless:
-		m.broken(s, ProtocolError)
-		return
-	case s.length > 0:
+	if s.length > 0 {
 		s.length -= n
 	}
 	if end {
