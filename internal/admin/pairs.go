@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-proxy/understudy/internal/compare"
 	"github.com/understudy-proxy/understudy/internal/judge"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
+	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // Pairs is what was learned by comparing answers. All methods are called from
@@ -76,7 +77,19 @@ func (s *Server) comparing(answer func(http.ResponseWriter, *http.Request, *anal
 
 func (s *Server) report(w http.ResponseWriter, r *http.Request, report *analyze.Report) {
 	if only(w, r, report) {
+		s.addLosses(report)
 		writeJSON(w, http.StatusOK, report)
+	}
+}
+
+// addLosses adds what was lost before the pipeline had it. What its queue refused it
+// counts itself.
+func (s *Server) addLosses(report *analyze.Report) {
+	lost := s.snapshot().Capture.Lost
+	for _, reason := range []traffic.Reason{traffic.LostMemory, traffic.LostBusy} {
+		if n := lost[reason]; n > 0 {
+			report.Lost[string(reason)] += int64(n)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-proxy/understudy/internal/compare"
 	"github.com/understudy-proxy/understudy/internal/judge"
 	"github.com/understudy-proxy/understudy/internal/telemetry"
+	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
 // fixedPairs is what was learned of two mirrors, one of them in two rules.
@@ -31,7 +32,7 @@ func (f *fixedPairs) Report() *analyze.Report {
 			Classes: map[compare.Class]int64{compare.Match: 5, compare.Diff: 2}, Clusters: clusters}
 	}
 	return &analyze.Report{
-		Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Verdict: judge.Fail,
+		Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Verdict: judge.Fail, Lost: map[string]int64{"queue": 3},
 		Mirrors: []analyze.MirrorReport{
 			mirror("v2", 0, judge.Pass),
 			mirror("v2", 1, judge.Running, analyze.Cluster{ID: "c1", Mirror: "v2", Endpoint: "GET /a", Class: compare.Diff, Examples: []string{"gone", "a/b?c"}}),
@@ -88,6 +89,25 @@ func TestPairsAreAnswered(t *testing.T) {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// What the proxy lost before anybody could compare it is in the report, beside what
+// the pipeline counted itself.
+func TestTheReportHasTheProxysLosses(t *testing.T) {
+	t.Parallel()
+	o := quiet
+	o.Pairs = &fixedPairs{}
+	f := newFake(t, plainAdmin)
+	f.snapshot.Capture.Lost = map[traffic.Reason]uint64{traffic.LostBusy: 7, traffic.LostMemory: 2, traffic.LostQueue: 4}
+	_, body := ask(t, start(t, f, o), "GET", "/api/v1/report")
+	var report analyze.Report
+	if err := json.Unmarshal([]byte(body), &report); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int64{"busy": 7, "memory": 2, "queue": 3}
+	if diff := cmp.Diff(want, report.Lost); diff != "" {
+		t.Errorf("(- want, + got)\n%s", diff)
 	}
 }
 

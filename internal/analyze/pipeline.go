@@ -55,6 +55,7 @@ type Pipeline struct {
 	lostQueue atomic.Int64
 	lostCPU   atomic.Int64
 	resting   atomic.Bool // the worker pauses to stay within its share of CPU
+	strain    strain
 
 	waiting []chan struct{} // whose items have passed, and who wait for replies; the worker's
 
@@ -130,6 +131,10 @@ func (p *Pipeline) Offer(x *traffic.Exchange) bool {
 	}
 	return false
 }
+
+// Wanted is the part of what is drawn for comparing that the pipeline wants now,
+// 0 to 1: less than all while others need the machine.
+func (p *Pipeline) Wanted() float64 { return p.strain.wanted() }
 
 // Apply puts another configuration in force. What was learned of a mirror is kept
 // unless its shadow or its compare block changed. An error changes nothing.

@@ -15,7 +15,7 @@ type Report struct {
 	Time    time.Time        `json:"time"`
 	Verdict judge.Verdict    `json:"verdict"` // the gravest of all mirrors
 	Mirrors []MirrorReport   `json:"mirrors"`
-	Lost    map[string]int64 `json:"lost"` // exchanges that were not looked at, by reason: queue, cpu; learning are pairs that differed where it was not known yet whether that means anything, more than could be held
+	Lost    map[string]int64 `json:"lost"` // exchanges that were not looked at, by reason: queue, cpu, memory; busy: others needed the processors; learning are pairs that differed where it was not known yet whether that means anything, more than could be held
 }
 
 // MirrorReport is what has been learned of one shadow.

@@ -11,7 +11,7 @@ import (
 // else that comparing asks of them, so while there is traffic nobody is woken: the
 // worker looks by itself, so often. After a second without work it waits to be woken.
 const (
-	napTime  = 2 * time.Millisecond
+	napTime  = 5 * time.Millisecond
 	mostNaps = int(time.Second / napTime)
 )
 
@@ -19,7 +19,8 @@ const (
 // in which it was offered.
 func (p *Pipeline) work() {
 	defer close(p.stopped)
-	giveWay()
+	meter := openMeter()
+	defer meter.close()
 	save := time.NewTicker(saveEvery)
 	defer save.Stop()
 	var replies chan reply
@@ -42,6 +43,7 @@ func (p *Pipeline) work() {
 			p.take(i)
 		case <-nap.C:
 			naps++
+			p.measure(meter)
 			continue
 		case r := <-replies:
 			pace.begin()
@@ -54,7 +56,28 @@ func (p *Pipeline) work() {
 		}
 		p.tell()
 		p.rest(&pace)
+		p.measure(meter)
 	}
+}
+
+// measure looks now and then whether others need the processors.
+func (p *Pipeline) measure(m *meter) {
+	now := time.Now()
+	if !p.strain.due(now) {
+		return
+	}
+	p.strain.look(now, m.read(), len(p.queue) > cap(p.queue)/2)
+	if !p.yields() {
+		p.strain.want(1)
+	}
+}
+
+// yields says whether comparing gives way to others.
+func (p *Pipeline) yields() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	yield := p.cfg.Capture.Yield
+	return yield == nil || *yield
 }
 
 // take looks at an item of the queue.
@@ -63,6 +86,7 @@ func (p *Pipeline) take(i item) {
 		p.waiting = append(p.waiting, i.passed)
 		return
 	}
+	p.strain.pairs++
 	p.look(i.exchange)
 }
 

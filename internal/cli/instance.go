@@ -75,7 +75,7 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 		return nil, errors.Join(err, i.record.close(), i.closeAccessLog())
 	}
 	i.server, err = proxy.New(cfg, proxy.Options{
-		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Capture: i.pairs, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
+		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Capture: i.pairs, Wanted: i.pairs.Wanted, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
 	})
 	if err != nil {
 		return nil, errors.Join(err, i.closePairs(context.Background()), i.record.close(), i.closeAccessLog())

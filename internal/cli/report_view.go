@@ -213,6 +213,9 @@ func lostText(lost map[string]int64) string {
 	if lost["queue"]+lost["cpu"] > 0 {
 		text += " Give capture a longer queue or more cpu, or compare a smaller percent."
 	}
+	if lost["busy"] > 0 {
+		text += " Busy: live traffic needed the processors, so that a part was drawn to be compared."
+	}
 	return text
 }
 

@@ -10,6 +10,7 @@ type Capture struct {
 	Memory Size    `yaml:"memory"` // kept of all messages at once; default 16MiB
 	Queue  int     `yaml:"queue"`  // finished exchanges that wait to be looked at; default 4096
 	CPU    float64 `yaml:"cpu"`    // cores that comparing may keep busy; 0 = 1
+	Yield  *bool   `yaml:"yield"`  // nil = true: compare fewer while others need the processors
 }
 
 // Compare says how a shadow's answers are compared with the primary's.

@@ -75,6 +75,7 @@ func setDefaults(c *Config) {
 	or(&c.Capture.Memory, defaultCaptureMemory)
 	or(&c.Capture.Queue, defaultCaptureQueue)
 	or(&c.Capture.CPU, 1)
+	orNew(&c.Capture.Yield, true)
 	if c.Record != nil {
 		orNew(&c.Record.Percent, 100)
 		or(&c.Record.Segment, defaultSegment)

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -18,9 +19,10 @@ import (
 // lost and counted. It belongs to its loop.
 type Tap struct {
 	Loop   *loop.Loop
-	Sink   traffic.Sink  // gets what was captured, at the end of a pass; nil = nothing is
-	Memory *spool.Budget // of the captures of all loops
-	Body   int64         // bytes kept of each body
+	Sink   traffic.Sink   // gets what was captured, at the end of a pass; nil = nothing is
+	Wanted func() float64 // part of the drawn that is wanted for comparing now, 0 to 1; nil = all
+	Memory *spool.Budget  // of the captures of all loops
+	Body   int64          // bytes kept of each body
 	Books  telemetry.Capture
 
 	done []*collection // to be handed over
@@ -51,12 +53,44 @@ type Want struct {
 
 // compares says whether p compares the answers to a request of that draw.
 func (p *Policy) compares(draw uint64) bool {
-	return p.compared == 1<<64-1 || draw < p.compared
+	return draw < p.compared
 }
 
-// Compares says whether one of the policies that have selected a request compares
-// the answers to it, by its draw. decisions are those of the policies, in order.
-func Compares(policies []*Policy, decisions []Decision, draw uint64) bool {
+// Draws says whether an exchange is to be captured: to be recorded, or because one
+// of the policies that have selected the request compares the answers, by the draw.
+// decisions are those of the policies, in order. It raises the draw if only a part of
+// what is drawn is wanted now: the mirrors with the larger shares go on longest.
+func (t *Tap) Draws(want *Want, policies []*Policy, decisions []Decision) bool {
+	if !compares(policies, decisions, want.Draw) {
+		return want.Record
+	}
+	if t.Wanted != nil {
+		want.Draw = raise(want.Draw, t.Wanted())
+	}
+	if want.Record || compares(policies, decisions, want.Draw) {
+		return true
+	}
+	t.Books.Drawn++
+	t.Books.Lose(traffic.LostBusy)
+	return false
+}
+
+// raise returns a draw that is below any share for the wanted part of the draws
+// that are below it now.
+func raise(draw uint64, wanted float64) uint64 {
+	if wanted >= 1 {
+		return draw
+	}
+	raised := float64(draw) / wanted
+	if raised >= 1<<64 { // also if nothing is wanted
+		return math.MaxUint64
+	}
+	return uint64(raised)
+}
+
+// compares says whether one of the policies that have selected a request compares
+// the answers to it.
+func compares(policies []*Policy, decisions []Decision, draw uint64) bool {
 	for i, p := range policies {
 		if decisions[i].Skip == "" && p.compares(draw) {
 			return true

@@ -20,7 +20,7 @@ func (r *request) tap(m *route.Request, o *http1.Outgoing) {
 	if len(w.choices) > 0 {
 		want.Draw = w.random.Uint64()
 	}
-	if !record && !mirror.Compares(r.rule.mirrors, w.choices, want.Draw) {
+	if !w.tap.Draws(&want, r.rule.mirrors, w.choices) {
 		return
 	}
 	join := w.tap.Join(r.start, want, len(w.choices))

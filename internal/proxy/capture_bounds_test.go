@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,6 +46,47 @@ func TestASinkThatRefusesLosesCapturesOnly(t *testing.T) {
 			t.Errorf("%d captures were offered, want some of 100", n)
 		}
 	})
+}
+
+// Whoever compares may want less than what is drawn. That is a fair part of it, and
+// nothing else changes: what is recorded is whole.
+func TestAPartOfWhatIsDrawnIsCompared(t *testing.T) {
+	for _, test := range []struct {
+		name, top, compare    string
+		wanted                float64
+		leastTaken, mostTaken uint64 // of 1000
+		compared              bool
+		lost                  bool // what was not taken is in the books
+	}{
+		// Of 1,000 with a share of a half, 100 more or less are 6.3 standard deviations,
+		// which happens by chance once in 3·10^9 times.
+		{"a half", "", "", 0.5, 400, 600, true, true},
+		{"all", "", "", 1, 1000, 1000, true, true},
+		// 200 of 1,000 are wanted; 100 more or less are 7.9 standard deviations.
+		{"a half of 40 %", "", "compare: {percent: 40}", 0.5, 100, 300, true, false},
+		{"next to nothing, and all is recorded", "record: {directory: x}\n", "", 1e-12, 1000, 1000, false, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			sink, primary, shadow := newLog(), record(t, fine), record(t, fine)
+			s, addr := serveWith(t, Options{Capture: sink, Wanted: func() float64 { return test.wanted }},
+				test.top+captured(primary.address(), shadow.address(), "            "+test.compare))
+			ask(t, addr, numbered(1000, "GET /%d HTTP/1.1\r\nHost: h\r\n\r\n")...)
+			s.Drain(context.Background())
+			books := captures(t, s)
+			if books.Taken < test.leastTaken || books.Taken > test.mostTaken {
+				t.Errorf("%d of 1000 were captured, want %d to %d", books.Taken, test.leastTaken, test.mostTaken)
+			}
+			if test.lost && books.Taken+books.Lost[traffic.LostBusy] != 1000 {
+				t.Errorf("%d taken and %v lost, want 1000", books.Taken, books.Lost)
+			}
+			for range books.Taken {
+				if x, _ := hear(t, sink); x.Copies[0].Compare != test.compared {
+					t.Fatalf("compared %v, want %v", x.Copies[0].Compare, test.compared)
+				}
+			}
+		})
+	}
 }
 
 // What captures hold is bounded, whoever holds it and for how long; beyond, they

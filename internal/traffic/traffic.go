@@ -79,6 +79,7 @@ const (
 const (
 	LostMemory Reason = "memory" // there was no room for what it had to keep
 	LostQueue  Reason = "queue"  // whoever looks at captures is behind
+	LostBusy   Reason = "busy"   // others need the processors, or comparing is falling behind
 )
 
 // Handshake is how a handshake of TLS with a client ended. The strings are metric
@@ -108,7 +109,7 @@ var (
 	SkipReasons = []Reason{SkipPercent, SkipWrite, SkipMatch, SkipUpgrade, SkipLoop, SkipOff}
 	DropReasons = []Reason{DropQueueFull, DropMemory, DropInFlight, DropRate, DropBodyLimit, DropClientGone, DropPaused, DropShutdown}
 	FailReasons = []Reason{FailConnect, FailTimeout, FailReset, FailProtocol, FailTLS}
-	LostReasons = []Reason{LostMemory, LostQueue}
+	LostReasons = []Reason{LostMemory, LostQueue, LostBusy}
 )
 
 // GRPCStatus is how a gRPC call ended, in the words of its specification. The

@@ -124,22 +124,26 @@ func TestVerdicts(t *testing.T) {
 
 func TestLostCopiesAreExplained(t *testing.T) {
 	t.Parallel()
-	before, err := parseLost(strings.NewReader("understudy_mirror_dropped_total{mirror=\"m\",reason=\"memory\"} 5\n"))
+	before, err := parseBooks(strings.NewReader("understudy_mirror_dropped_total{mirror=\"m\",reason=\"memory\"} 5\nunderstudy_capture_taken_total 2\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := parseLost(strings.NewReader(`# HELP understudy_mirror_dropped_total Copies.
+	after, err := parseBooks(strings.NewReader(`# HELP understudy_mirror_dropped_total Copies.
 understudy_mirror_dropped_total{mirror="m",reason="memory",route="a"} 7
 understudy_mirror_dropped_total{mirror="m",reason="memory",route="b"} 1e+02
 understudy_mirror_dropped_total{mirror="m",reason="rate",route="b"} 0
 understudy_mirror_failed_total{mirror="m",reason="timeout"} 3
 understudy_mirror_skipped_total{mirror="m",reason="write"} 9
 understudy_mirror_selected_total{mirror="m"} 9
+understudy_capture_taken_total 1e+03
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := grown(before, after)
+	if before.taken != 2 || after.taken != 1000 {
+		t.Errorf("%v and %v were compared, want 2 and 1000", before.taken, after.taken)
+	}
+	got := grown(before.lost, after.lost)
 	if diff := cmp.Diff(map[string]float64{"memory": 102, "timeout": 3}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -148,7 +152,7 @@ understudy_mirror_selected_total{mirror="m"} 9
 	if want := "lost 50.0 % of the copies (memory:102 timeout:3)"; s.void() != want {
 		t.Errorf("void because it %s, want %s", s.void(), want)
 	}
-	if _, err := parseLost(strings.NewReader(`understudy_mirror_failed_total{mirror="m"} 3`)); err == nil {
+	if _, err := parseBooks(strings.NewReader(`understudy_mirror_failed_total{mirror="m"} 3`)); err == nil {
 		t.Error("a counter without a reason was taken")
 	}
 }

@@ -10,47 +10,58 @@ import (
 	"strings"
 )
 
-// lostCopies reads from understudy's own metrics how many copies it dropped and
-// failed to send, by reason; nil for other programs.
-func lostCopies(ctx context.Context, r *running) (map[string]float64, error) {
+// books are understudy's own counters.
+type books struct {
+	lost  map[string]float64 // copies that were dropped, and that failed to be sent, by reason
+	taken float64            // exchanges that were captured to be compared
+}
+
+// readBooks reads them from its metrics; of other programs there are none.
+func readBooks(ctx context.Context, r *running) (books, error) {
 	if r.place == nil || r.place.Program != "understudy" {
-		return nil, nil
+		return books{}, nil
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.place.Admin+"/metrics", nil)
 	if err != nil {
-		return nil, err
+		return books{}, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("read metrics: %w", err)
+		return books{}, fmt.Errorf("read metrics: %w", err)
 	}
 	defer resp.Body.Close()
-	return parseLost(resp.Body)
+	return parseBooks(resp.Body)
 }
 
-// parseLost sums the counters of lost copies by reason.
-func parseLost(metrics io.Reader) (map[string]float64, error) {
-	lost := map[string]float64{}
+// parseBooks sums the counters over everything but reasons.
+func parseBooks(metrics io.Reader) (books, error) {
+	b := books{lost: map[string]float64{}}
 	lines := bufio.NewScanner(metrics)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		name, rest, ok := strings.Cut(lines.Text(), "{")
-		if !ok || name != "understudy_mirror_dropped_total" && name != "understudy_mirror_failed_total" {
+		line := lines.Text()
+		name := line[:max(strings.IndexAny(line, "{ "), 0)]
+		taken := name == "understudy_capture_taken_total"
+		if !taken && name != "understudy_mirror_dropped_total" && name != "understudy_mirror_failed_total" {
 			continue
 		}
-		_, reason, ok := strings.Cut(rest, `reason="`)
+		value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		if err != nil {
+			return b, fmt.Errorf("read %q: %w", line, err)
+		}
+		if taken {
+			b.taken += value
+			continue
+		}
+		_, reason, ok := strings.Cut(line, `reason="`)
 		if !ok {
-			return nil, fmt.Errorf("no reason in %q", lines.Text())
+			return b, fmt.Errorf("no reason in %q", line)
 		}
 		reason, _, _ = strings.Cut(reason, `"`)
-		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-		if err != nil {
-			return nil, fmt.Errorf("read %q: %w", lines.Text(), err)
-		}
-		lost[reason] += value
+		b.lost[reason] += value
 	}
-	return lost, lines.Err()
+	return b, lines.Err()
 }
 
 // grown is by how much counters grew, without those that did not.

@@ -120,6 +120,9 @@ backends:
   - {name: shadow, endpoints: ["{{.Shadow}}"]{{if .Wire.GRPC}}, protocol: HTTP2{{end}}}
 {{- end}}
 admin: {address: "{{.Admin}}"}
+{{- if .Unyielding}}
+capture: {yield: false}
+{{- end}}
 `))
 
 // Envoy in its fair form: one worker per core, no log, no limit on connections

@@ -14,17 +14,18 @@ import (
 
 // contestant is a proxy in one configuration.
 type contestant struct {
-	Name     string
-	Program  string  // nginx, haproxy, envoy or understudy; empty: the primary itself
-	Mirror   bool    // it has a mirror to the shadow
-	Percent  float64 // of requests that are copied
-	Bare     bool    // the shadow answers without a body
-	Pipeline int     // copies in flight on a connection to the shadow
-	Body     string  // body limit of the mirror; empty: the default
-	Compare  bool    // it compares answers …
-	Compared float64 // … to so many percent of the copied requests
-	Stream   bool    // nginx: pass a request's body on as it comes, as the others always do
-	Wire     wire    // what it speaks; set by the workload
+	Name       string
+	Program    string  // nginx, haproxy, envoy or understudy; empty: the primary itself
+	Mirror     bool    // it has a mirror to the shadow
+	Percent    float64 // of requests that are copied
+	Bare       bool    // the shadow answers without a body
+	Pipeline   int     // copies in flight on a connection to the shadow
+	Body       string  // body limit of the mirror; empty: the default
+	Compare    bool    // it compares answers …
+	Compared   float64 // … to so many percent of the copied requests
+	Unyielding bool    // … and does not compare fewer while others need the processors
+	Stream     bool    // nginx: pass a request's body on as it comes, as the others always do
+	Wire       wire    // what it speaks; set by the workload
 }
 
 // wire is what a workload speaks. The zero value is HTTP/1.1 in the clear.
@@ -52,6 +53,7 @@ const (
 	compare0     = "compare-0"
 	compare10    = "compare-10"
 	compare100   = "compare-100"
+	compareAll   = "compare-100-unyielding"
 )
 
 // contestants are all that are measured, in the order of the first round.
@@ -77,6 +79,7 @@ var contestants = []contestant{
 	{Name: compare0, Program: "understudy", Mirror: true, Percent: 100, Compare: true},
 	{Name: compare10, Program: "understudy", Mirror: true, Percent: 100, Compare: true, Compared: 10},
 	{Name: compare100, Program: "understudy", Mirror: true, Percent: 100, Compare: true, Compared: 100},
+	{Name: compareAll, Program: "understudy", Mirror: true, Percent: 100, Compare: true, Compared: 100, Unyielding: true},
 }
 
 // choose picks the named ones of all, in their own order; no names picks all.

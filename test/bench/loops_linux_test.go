@@ -47,7 +47,7 @@ func TestTheShareOfTheLoopsIsReadFromAProfile(t *testing.T) {
 
 func TestContestantsThatCompare(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]float64{compare0: 0, compare10: 10, compare100: 100} {
+	for name, want := range map[string]float64{compare0: 0, compare10: 10, compare100: 100, compareAll: 100} {
 		p := placed(name, compareSuite.workloads[0])
 		text, err := p.render()
 		if err != nil {
@@ -60,6 +60,9 @@ func TestContestantsThatCompare(t *testing.T) {
 		m := cfg.Routes[0].Rules[0].Mirrors[0]
 		if m.Compare.Percent == nil || *m.Compare.Percent != want || *m.Percent != 100 {
 			t.Errorf("%s: %v %% of %v %% are compared, want %v", name, m.Compare.Percent, *m.Percent, want)
+		}
+		if *cfg.Capture.Yield != (name != compareAll) {
+			t.Errorf("%s: it yields: %v", name, *cfg.Capture.Yield)
 		}
 		if args := p.command("f").Args; args[len(args)-1] != "--pprof" {
 			t.Errorf("%s: started by %q, which serves no profiles", name, args)
@@ -77,13 +80,13 @@ func TestCompareSuiteComparesLikeWithLike(t *testing.T) {
 	}
 	r := &speedReport{suite: &compareSuite, Samples: samples{
 		{Workload: "get-1k", Proxy: compare0, UserMicros: 4, SystemMicros: 6, LoopMicros: 9, Live: 100, Copies: 100, SameSet: true},
-		{Workload: "get-1k", Proxy: compare100, UserMicros: 9, SystemMicros: 6, LoopMicros: 9.9, Live: 100, Copies: 100, SameSet: true},
+		{Workload: "get-1k", Proxy: compare100, UserMicros: 9, SystemMicros: 6, LoopMicros: 9.9, Live: 100, Copies: 100, Compared: 25, P50Micros: 70, P99Micros: 300, SameSet: true},
 	}}
 	got := r.Markdown()
 	for _, want := range []string{
-		"| event loops: all compared ÷ none | ≤ 1.05 | 1.10 **missed** |",
-		"| compare-0 | 10.0 | 4.0 + 6.0 | 0 | 0.0 | 100.00 | yes | 0 | 0.0 | 9.0 | 1.00 | 1.00 |",
-		"| compare-100 | 15.0 | 9.0 + 6.0 | 0 | 0.0 | 100.00 | yes | 0 | 0.0 | 9.9 | 1.50 | 1.10 |",
+		"| event loops: all drawn to be compared ÷ none | ≤ 1.05 | 1.10 **missed** |",
+		"| compare-0 | 10.0 | 4.0 + 6.0 | 0 | 0.0 | 100.00 | yes | 0 | 0.0 | 9.0 | 1.00 | 1.00 | 0.0 | 0 | 0 |",
+		"| compare-100 | 15.0 | 9.0 + 6.0 | 0 | 0.0 | 100.00 | yes | 0 | 0.0 | 9.9 | 1.50 | 1.10 | 25.0 | 70 | 300 |",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

@@ -53,9 +53,11 @@ type sample struct {
 	P999Micros   float64 `json:"p999_us"`
 	MemoryMiB    float64 `json:"memory_mib"` // PSS of the tree after the load
 
-	Live   uint64            `json:"live"`   // requests the primary saw
-	Copies uint64            `json:"copies"` // requests the shadow saw
-	Errors map[string]uint64 `json:"errors"` // as the clients saw them
+	Live   uint64 `json:"live"`   // requests the primary saw
+	Copies uint64 `json:"copies"` // requests the shadow saw
+	// Compared are the pairs that understudy has captured to be compared.
+	Compared uint64            `json:"compared,omitempty"`
+	Errors   map[string]uint64 `json:"errors"` // as the clients saw them
 	// WrongBodies counts pieces of bodies that reached an upstream changed.
 	WrongBodies uint64 `json:"wrong_bodies"`
 	// Lost says by reason what understudy's own books count as copies dropped
@@ -117,7 +119,7 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 	if err := st.reset(); err != nil {
 		return s, err
 	}
-	lostBefore, err := lostCopies(ctx, r)
+	booksBefore, err := readBooks(ctx, r)
 	if err != nil {
 		return s, err
 	}
@@ -155,11 +157,11 @@ func (b *bench) measure(ctx context.Context, w workload, c contestant, st *stage
 		return s, err
 	}
 	s.LoopMicros = part * s.CPUMicros()
-	lost, err := lostCopies(ctx, r)
+	booksAfter, err := readBooks(ctx, r)
 	if err != nil {
 		return s, err
 	}
-	s.Lost = grown(lostBefore, lost)
+	s.Lost, s.Compared = grown(booksBefore.lost, booksAfter.lost), uint64(booksAfter.taken-booksBefore.taken)
 	if r.process != nil {
 		m, err := r.process.Memory()
 		if err != nil {

@@ -115,7 +115,7 @@ func (r *speedReport) writeWorkload(b *strings.Builder, w workload) {
 	fmt.Fprintf(b, "\n## %s (`%s`)\n\n", w.Title, w.Name)
 	columns := []string{"proxy", "CPU µs/" + w.unit(), "user + system", w.unit() + "s/s", "memory MiB", "copied %", "same set", "errors", "other CPU %"}
 	if r.suite.loops {
-		columns = append(columns, "of the loops", "÷ none compared", "loops ÷ none compared")
+		columns = append(columns, "of the loops", "÷ none compared", "loops ÷ none compared", "compared %", "p50 µs", "p99 µs")
 	}
 	t := newTable(b, columns...)
 	none := r.Samples.of(w.Name, compare0)
@@ -132,7 +132,8 @@ func (r *speedReport) writeWorkload(b *strings.Builder, w workload) {
 		}
 		cells := []string{c.Name, cpu, parts, s.spread(throughput).format(0), memory, copied(c, s), sameSet(s), errorCount(s), otherCPU(s)}
 		if r.suite.loops {
-			cells = append(cells, s.spread(loopMicros).format(1), s.against(none, cpuRatio).format(2), s.against(none, loopRatio).format(2))
+			cells = append(cells, s.spread(loopMicros).format(1), s.against(none, cpuRatio).format(2), s.against(none, loopRatio).format(2),
+				s.spread(comparedPercent).format(1), s.spread(p50Micros).format(0), s.spread(p99Micros).format(0))
 		}
 		t.row(cells...)
 	}
@@ -178,6 +179,10 @@ func userMicros(s *sample) float64   { return s.UserMicros }
 func loopMicros(s *sample) float64   { return s.LoopMicros }
 func systemMicros(s *sample) float64 { return s.SystemMicros }
 func memoryMiB(s *sample) float64    { return s.MemoryMiB }
+func p50Micros(s *sample) float64    { return s.P50Micros }
+func p99Micros(s *sample) float64    { return s.P99Micros }
+
+func comparedPercent(s *sample) float64 { return 100 * float64(s.Compared) / float64(max(s.Live, 1)) }
 
 func (r *speedReport) noSamples(w workload) bool {
 	for i := range r.Samples {
@@ -198,11 +203,7 @@ func (r *speedReport) writeLatency(b *strings.Builder, w workload) {
 			continue
 		}
 		cells := []string{c.Name}
-		quantiles := []func(*sample) float64{
-			func(s *sample) float64 { return s.P50Micros },
-			func(s *sample) float64 { return s.P99Micros },
-			func(s *sample) float64 { return s.P999Micros },
-		}
+		quantiles := []func(*sample) float64{p50Micros, p99Micros, func(s *sample) float64 { return s.P999Micros }}
 		for _, q := range quantiles {
 			cells = append(cells, s.spread(q).format(0))
 		}

@@ -66,7 +66,7 @@ var protocolSuite = suite{
 // Both backends give the same answer, as those of most pairs do.
 var compareSuite = suite{
 	name: "capture", title: "What it costs to have answers compared", how: howCompare,
-	who:   []string{compare0, compare10, compare100},
+	who:   []string{compare0, compare10, compare100, compareAll},
 	loops: true,
 	workloads: []workload{
 		{Name: "get-1k", Title: "GET, answers of 1 KB", Answer: 1 << 10, Same: true},
@@ -75,7 +75,8 @@ var compareSuite = suite{
 		{Name: "post-1k", Title: "POST of 1 KB, answers of 1 KB", Answer: 1 << 10, Body: 1 << 10, Same: true},
 	},
 	targets: []target{
-		{"event loops: all compared ÷ none", compare100, compare0, 1.05, loopRatio},
+		{"event loops: all drawn to be compared ÷ none", compare100, compare0, 1.05, loopRatio},
+		{"event loops: all compared, without yielding ÷ none", compareAll, compare0, 1.05, loopRatio},
 		{"event loops: 10 % compared ÷ none", compare10, compare0, 1.05, loopRatio},
 	},
 }
@@ -121,11 +122,11 @@ const howCompare = `
 ` + "`make bench-compare`" + ` builds understudy and runs this whole table again; ` + "`go run ./test/bench -help`" + ` lists what can be chosen.
 
 - One mirror copies all requests, and compares none, 10 % or all of the answers. Primary and shadow give the same answers.
+- In closed loop all cores are busy. Comparing then gives way, as ` + "`capture.yield`" + ` says, unless that is off: "compared %" is what was compared of all requests in fact. At a fixed rate every contestant has the same to do.
 - Load generator and upstreams are single-threaded epoll loops, each a process of its own, on loopback.
 - CPU is user + system time of the proxy's process for each live request *that the primary saw*, from the start of the load until the copies have drained.
 - The loops' part of it is theirs in a CPU profile of the same time: samples with ` + "`loop.(*Loop).Run`" + ` on the stack. They are what live requests and copies wait for; comparing runs elsewhere, and so does the collector.
 - A ratio is the median of the ratios within each round. Of the loops' it is uncertain by the profile too: a share of 80 % among 1,000 samples by 1.3 of these 80.
-- At a fixed rate every contestant has the same to do. In closed loop all cores are busy, and comparing takes some of their time and caches.
 - A ratio is void if a request failed, or if more than 1 % of the copies were lost. Who compares sends the shadow a few requests again, so that it may see more than were copied, and another set.
 - "Other CPU" is what programs unknown to the bench took of all cores: where it is more than a few percent, measure again.
 `
