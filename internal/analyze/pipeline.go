@@ -36,7 +36,7 @@ type Options struct {
 const (
 	queueLength = 4096                 // where the configuration says nothing
 	saveEvery   = 5 * time.Second      // what was learned
-	restAfter   = 5 * time.Millisecond // of work the worker pauses, if its share of CPU asks for it
+	restAfter   = 5 * time.Millisecond // of work the worker pauses, if it may not use a whole core
 )
 
 // Pipeline looks at captured exchanges. It is a [traffic.Sink]; all its methods
@@ -123,12 +123,20 @@ func (p *Pipeline) Offer(x *traffic.Exchange) bool {
 		default:
 		}
 	}
-	if p.resting.Load() {
+	if p.Refuses() == traffic.LostCPU {
 		p.lostCPU.Add(1)
 	} else {
 		p.lostQueue.Add(1)
 	}
 	return false
+}
+
+// Refuses implements [traffic.Refuser].
+func (p *Pipeline) Refuses() traffic.Reason {
+	if p.resting.Load() {
+		return traffic.LostCPU
+	}
+	return traffic.LostQueue
 }
 
 // Apply puts another configuration in force. What was learned of a mirror is kept

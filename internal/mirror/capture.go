@@ -23,10 +23,11 @@ type Tap struct {
 	Body   int64         // bytes kept of each body
 	Books  telemetry.Capture
 
-	done []*collection // to be handed over
-	last bool          // after whatever else this pass does
-	pass int           // captures that are lost before the next one is made
-	gap  int           // how many are lost after a refusal
+	done []*collection  // to be handed over
+	last bool           // after whatever else this pass does
+	pass int            // captures that are lost before the next one is made
+	gap  int            // how many are lost after a refusal
+	why  traffic.Reason // of the last refusal
 }
 
 // maxGap bounds how many captures are lost after one that the sink refused: when
@@ -71,7 +72,7 @@ func (t *Tap) Join(begin time.Duration, want Want, copies int) *Join {
 	t.Books.Drawn++
 	if t.pass > 0 {
 		t.pass--
-		t.Books.Lose(traffic.LostQueue)
+		t.Books.Lose(t.why)
 		return nil
 	}
 	c := collections.Get().(*collection)
@@ -222,7 +223,11 @@ func (t *Tap) Run() {
 // refused notes that the sink is behind. What would be refused anyway is not worth
 // the work of capturing it: the next ones are lost before that.
 func (t *Tap) refused() {
-	t.Books.Lose(traffic.LostQueue)
+	t.why = traffic.LostQueue
+	if r, ok := t.Sink.(traffic.Refuser); ok {
+		t.why = r.Refuses()
+	}
+	t.Books.Lose(t.why)
 	t.gap = min(2*t.gap+1, maxGap)
 	t.pass = t.gap
 }

@@ -79,6 +79,7 @@ const (
 const (
 	LostMemory Reason = "memory" // there was no room for what it had to keep
 	LostQueue  Reason = "queue"  // whoever looks at captures is behind
+	LostCPU    Reason = "cpu"    // whoever looks at captures pauses, to stay within its share of the processor
 )
 
 // Handshake is how a handshake of TLS with a client ended. The strings are metric
@@ -108,7 +109,7 @@ var (
 	SkipReasons = []Reason{SkipPercent, SkipWrite, SkipMatch, SkipUpgrade, SkipLoop, SkipOff}
 	DropReasons = []Reason{DropQueueFull, DropMemory, DropInFlight, DropRate, DropBodyLimit, DropClientGone, DropPaused, DropShutdown}
 	FailReasons = []Reason{FailConnect, FailTimeout, FailReset, FailProtocol, FailTLS}
-	LostReasons = []Reason{LostMemory, LostQueue}
+	LostReasons = []Reason{LostMemory, LostQueue, LostCPU}
 )
 
 // GRPCStatus is how a gRPC call ended, in the words of its specification. The
@@ -232,4 +233,11 @@ func (x *Exchange) Release() {
 // exchange.
 type Sink interface {
 	Offer(*Exchange) bool
+}
+
+// Refuser is a sink that says why it refuses: asked right after an Offer that
+// returned false.
+type Refuser interface {
+	Sink
+	Refuses() Reason
 }
