@@ -60,7 +60,8 @@ type Pipeline struct {
 
 	asking sync.WaitGroup // about the messages of services
 
-	mu       sync.Mutex // guards what follows, and all that is learned
+	mu       sync.Mutex  // guards what follows, and all that is learned
+	store    store.Store // nil = nothing is kept
 	cfg      *config.Config
 	redactor *redact.Redactor
 	unsaved  bool      // the last attempt to save has failed
@@ -89,7 +90,7 @@ func New(cfg *config.Config, o Options) (*Pipeline, error) {
 	}
 	p := &Pipeline{
 		options: o, queue: make(chan item, length), closing: make(chan struct{}), stopped: make(chan struct{}), mirrors: make(map[label]*mirror),
-		calibrated: make(map[label]*Calibration),
+		store: o.Store, calibrated: make(map[label]*Calibration),
 	}
 	p.ending, p.end = context.WithCancel(context.Background())
 	if !o.Offline {
@@ -205,12 +206,12 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 
 // resume takes up what was saved of a new mirror.
 func (p *Pipeline) resume(m *mirror) error {
-	if p.options.Store == nil {
+	if p.store == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
-	return m.load(ctx, p.options.Store)
+	return m.load(ctx, p.store)
 }
 
 // fingerprint says what the learned belongs to: the shadow's endpoints, how it is
