@@ -8,7 +8,9 @@ import (
 )
 
 // ask has the shadow asked once more about h, if there is room for the question:
-// what else is to be counted waits for it. A control may go to the baseline.
+// what else is to be counted waits for it. A control goes to the baseline, if there
+// is one: in the form in which the shadow gets requests, because what a copy is
+// treated to is no difference of versions.
 func (m *mirror) ask(h *held, x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Message, control bool) {
 	bytes := size(raw) + size(x.Request) + size(x.Primary.Answer) + size(c.Answer)
 	if c.Answer == nil || !m.asker.room(bytes) {
@@ -23,8 +25,8 @@ func (m *mirror) ask(h *held, x *traffic.Exchange, c *traffic.Outcome, raw *traf
 		ID: x.ID, Request: keepMessage(raw), Live: &live,
 		mirror: m, held: h, control: control, x: &own, size: bytes, delay: m.delay(),
 	}
-	if control && m.way.mirror.Compare.Baseline != "" {
-		q.Backend, q.delay = m.way.mirror.Compare.Baseline, 0
+	if control && m.baseline() != "" {
+		q.Backend, q.delay = m.baseline(), 0
 	}
 	m.put(q)
 }
@@ -36,18 +38,23 @@ func (m *mirror) delay() time.Duration {
 
 // put sends a question on its way.
 func (m *mirror) put(q *Question) {
-	q.held.asking = true
+	q.held.asking++
 	q.asked++
-	for p := range m.placesOf(q.held) {
-		p.asking++
+	if m.toShadow(q) {
+		for p := range m.placesOf(q.held) {
+			p.asking++
+		}
 	}
 	m.asker.put(q)
 }
 
+// toShadow says that q is about the shadow, and not about the primary's version.
+func (m *mirror) toShadow(q *Question) bool { return q.Backend == m.way.mirror.Backend }
+
 // insist asks once more, if nothing is known yet of a place where few pairs differ.
 func (m *mirror) insist(q *Question) {
 	h := q.held
-	if q.asked >= mostOfOne || q.Backend != m.way.mirror.Backend {
+	if q.asked >= mostOfOne || !m.toShadow(q) {
 		return
 	}
 	for i := range h.findings {
@@ -81,12 +88,14 @@ func (m *mirror) placesOf(h *held) map[*place]bool {
 func (m *mirror) hear(q *Question, again *traffic.Outcome) {
 	h := q.held
 	e := h.endpoint
-	for p := range m.placesOf(h) {
-		p.asking = max(p.asking-1, 0)
+	if m.toShadow(q) {
+		for p := range m.placesOf(h) {
+			p.asking = max(p.asking-1, 0)
+		}
 	}
-	h.asking = false
+	h.asking = max(h.asking-1, 0)
 	if again != nil && again.Answer != nil && !failed(again) {
-		if q.Backend == m.way.mirror.Backend {
+		if m.toShadow(q) {
 			m.hearShadow(q, again)
 		} else {
 			m.hearBaseline(q, again)
@@ -135,11 +144,18 @@ func (m *mirror) hearBaseline(q *Question, again *traffic.Outcome) {
 		return
 	}
 	e.Live++
+	e.Baselines++
 	seen := make(map[spot]bool)
 	for i := range r.Differences {
 		m.liveDiffers(e, &r.Differences[i], seen)
 	}
-	q.held.pair.Controlled, q.held.quarrel = true, e.quarrel(r.Differences)
+	h := q.held
+	h.pair.Controlled, h.baseline, h.quarrel = true, true, e.quarrel(r.Differences)
+	for _, p := range e.Places {
+		if p.Standing != real && p.Standing != unsteady {
+			m.conclude(e, p, false)
+		}
+	}
 }
 
 // quarrel are the places where two answers that should be equal differ: all but
@@ -163,17 +179,23 @@ func (e *endpoint) tested(p *place) bool {
 	return drifts >= enoughDrifts || stayed >= enoughStayed
 }
 
-// contests says whether places that differ between two answers of the shadow, or of
-// the primary's version, say that differences are nothing special; wait says that it
-// is not known yet. What only the shadow does is no excuse for it.
-func (e *endpoint) contests(places []spot) (contests, wait bool) {
-	for _, s := range places {
+// contests says whether the places where a control's answers differ, two of the
+// shadow or two of the primary's version, say that differences are nothing special;
+// wait says that it is not known yet. What only the shadow does is no excuse for it.
+func (e *endpoint) contests(h *held) (contests, wait bool) {
+	for _, s := range h.quarrel {
 		p := e.index[s]
 		if p == nil {
 			return true, false
 		}
 		switch {
-		case p.Standing == noise, p.Standing == renamed, p.Standing == unsteady, p.steadyAtPrimary(e), p.oddOneOut(e):
+		case p.Standing == noise, p.Standing == renamed:
+		case h.baseline:
+			// It is the primary's version that differs. Where the shadow never
+			// does there is nothing to be excused.
+			wait = wait || p.Standing == learning && (p.Seen > 0 || e.Alike-p.First < patience)
+			contests = contests || p.Standing != learning && p.Seen > 0
+		case p.Standing == unsteady, p.steadyAtPrimary(e), p.oddOneOut(e):
 		case p.Standing == learning, !e.tested(p):
 			wait = true
 		default:

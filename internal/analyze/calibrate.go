@@ -108,7 +108,7 @@ const metaCalibrations = "calibrations"
 
 // saveCalibrations keeps calibrations over a restart, if there is a store.
 func (p *Pipeline) saveCalibrations() error {
-	if p.options.Store == nil {
+	if p.store == nil {
 		return nil
 	}
 	all := []Calibration{}
@@ -121,7 +121,7 @@ func (p *Pipeline) saveCalibrations() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
-	err = p.options.Store.Save(ctx, store.Batch{Put: []store.Entry{{Table: store.Meta, Name: metaCalibrations, Time: time.Now(), Count: int64(len(all)), Value: value}}})
+	err = p.store.Save(ctx, store.Batch{Put: []store.Entry{{Table: store.Meta, Name: metaCalibrations, Time: time.Now(), Count: int64(len(all)), Value: value}}})
 	if err != nil {
 		return fmt.Errorf("in force, but not over a restart: %w", err)
 	}
@@ -130,12 +130,12 @@ func (p *Pipeline) saveCalibrations() error {
 
 // loadCalibrations takes up what was saved.
 func (p *Pipeline) loadCalibrations() error {
-	if p.options.Store == nil {
+	if p.store == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
-	found, err := p.options.Store.Load(ctx, store.Filter{Table: store.Meta, Name: metaCalibrations})
+	found, err := p.store.Load(ctx, store.Filter{Table: store.Meta, Name: metaCalibrations})
 	if err != nil || len(found) == 0 {
 		return err
 	}

@@ -20,17 +20,24 @@ type endpoint struct {
 	Tally   *judge.Tally            `json:"tally"`
 	Places  []*place                `json:"places"`
 	Repeats int64                   `json:"repeats"` // requests chosen by chance and sent to the shadow twice
-	Live    int64                   `json:"live"`    // identical requests of which the primary's answers were compared
+	Live    int64                   `json:"live"`    // identical requests of which answers of the primary's version were compared
 	Traits  *frequent               `json:"traits"`  // of the requests of pairs that do not differ
 	Plain   int64                   `json:"plain"`   // pairs that Traits has seen
+
+	Baselines int64 `json:"baselines,omitempty"` // of Live, requests chosen by chance and sent to the baseline
 
 	index   map[spot]*place
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
 	minutes []minute
-	shaky   bool // answers are not built alike by themselves, and how often is still to be known
+	shaky   bool // controls are to say more, and soon: how often answers are not built alike, or whether the primary's are
 	changed bool // since it was saved
+
+	baseline bool // controls go there
 }
+
+// controls are the requests chosen by chance and answered twice by one version.
+func (e *endpoint) controls() int64 { return e.Repeats + e.Baselines }
 
 func newEndpoint(name string, p judge.Params) *endpoint {
 	e := &endpoint{Name: name, Classes: map[compare.Class]int64{}, Tally: judge.NewTally(name, p), Traits: newFrequent()}
@@ -256,6 +263,7 @@ func (e *endpoint) absorb(other *endpoint) {
 	_ = e.Tally.Merge(other.Tally)
 	e.Repeats += other.Repeats
 	e.Live += other.Live
+	e.Baselines += other.Baselines
 	for _, p := range other.Places {
 		e.absorbPlace(p)
 	}
@@ -281,6 +289,7 @@ func (e *endpoint) absorbPlace(other *place) {
 	p.Live += other.Live
 	p.Drifts += other.Drifts
 	p.Stayed += other.Stayed
+	p.asking += other.asking
 	p.First = 0
 	if p.Values.Seen < other.Values.Seen {
 		p.Values = other.Values

@@ -18,9 +18,10 @@ type held struct {
 	pair     judge.Pair
 	class    compare.Class
 	findings []finding
-	asking   bool          // the shadow has not answered yet
+	asking   int           // questions that were not answered yet
 	again    map[spot]bool // where the answers differ still, asked once more; nil if the shadow did not say
 	quarrel  []spot        // of a control, where its answers differ
+	baseline bool          // the control was the baseline's
 	sight    *sight
 }
 
@@ -48,19 +49,19 @@ func (m *mirror) answerable(e *endpoint) bool {
 			return true
 		}
 	}
-	return h.asking
+	return h.asking > 0
 }
 
 // force decides about what the oldest held pair of e waits for.
 func (m *mirror) force(e *endpoint) {
 	h := e.held[0]
-	h.asking = false
+	h.asking = 0
 	for i := range h.findings {
 		if p := e.undecided(&h.findings[i]); p != nil {
 			m.conclude(e, p, true)
 		}
 	}
-	if _, wait := e.contests(h.quarrel); wait {
+	if _, wait := e.contests(h); wait {
 		h.quarrel = nil // it never came up again
 	}
 	m.release(e)
@@ -80,7 +81,7 @@ func (m *mirror) release(e *endpoint) {
 
 // settle counts h and returns true, or returns false if it must wait.
 func (m *mirror) settle(h *held) bool {
-	if h.asking {
+	if h.asking > 0 {
 		return false
 	}
 	var sure []finding
@@ -93,7 +94,7 @@ func (m *mirror) settle(h *held) bool {
 			sure = append(sure, h.findings[i])
 		}
 	}
-	contests, wait := h.endpoint.contests(h.quarrel)
+	contests, wait := h.endpoint.contests(h)
 	if wait {
 		return false
 	}

@@ -80,6 +80,10 @@ func (m *mirror) asks(e *endpoint) bool {
 	return m.asker != nil && safe(method) && (m.way.mirror.Compare.Requery == nil || *m.way.mirror.Compare.Requery)
 }
 
+// baseline is the backend of the primary's version that controls go to, empty if
+// they go to the shadow.
+func (m *mirror) baseline() string { return m.way.mirror.Compare.Baseline }
+
 // endpoint returns what is known of the endpoint that a request belongs to.
 func (m *mirror) endpoint(x *traffic.Exchange) *endpoint {
 	name := m.templates.Endpoint(x.Method, x.Path, x.Primary.Status)
@@ -138,8 +142,11 @@ func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Mess
 	if len(h.findings) > 0 || r.Class == compare.ShadowError || e.curious() {
 		h.sight = m.clusters.see(e, x, c, h.findings)
 	}
-	if raw != nil && (control || m.wants(e, h.findings)) {
-		m.ask(h, x, c, raw, control)
+	if control {
+		m.ask(h, x, c, raw, true)
+	}
+	if raw != nil && (!control || m.baseline() != "") && m.wants(e, h.findings) {
+		m.ask(h, x, c, raw, false)
 	}
 	m.hold(h)
 }
@@ -181,9 +188,9 @@ func (m *mirror) draw(e *endpoint) bool {
 	}
 	switch {
 	case share == 0:
-	case e.shaky && e.Repeats < enoughRepeats:
+	case e.shaky && e.controls() < enoughRepeats:
 		share = max(share, shakyShare)
-	case e.Repeats < eagerRepeats:
+	case e.controls() < eagerRepeats:
 		share = max(share, eagerShare)
 	}
 	return m.random.Float64()*100 < share
@@ -236,6 +243,7 @@ func (m *mirror) consider(e *endpoint, findings []finding) {
 // there is no more time to learn.
 func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 	before := p.Standing
+	e.baseline = m.baseline() != ""
 	switch before {
 	case learning:
 		if last {
@@ -258,7 +266,7 @@ func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 		}
 	case noise:
 		if p.Why == "shadow repeats" && p.Values.Class != classTime && p.steadyAtPrimary(e) {
-			p.Standing, p.Why = unsteady, "the shadow's answers to the same request differ here, the primary's do not"
+			p.Standing, p.Why = unsteady, whyUnsteady
 		}
 	}
 	if p.Standing == before {

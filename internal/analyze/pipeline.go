@@ -36,7 +36,7 @@ type Options struct {
 const (
 	queueLength = 4096                 // where the configuration says nothing
 	saveEvery   = 5 * time.Second      // what was learned
-	restAfter   = 5 * time.Millisecond // of work the worker pauses, if its share of CPU asks for it
+	restAfter   = 5 * time.Millisecond // of work the worker pauses, if it may not use a whole core
 )
 
 // Pipeline looks at captured exchanges. It is a [traffic.Sink]; all its methods
@@ -61,7 +61,8 @@ type Pipeline struct {
 
 	asking sync.WaitGroup // about the messages of services
 
-	mu       sync.Mutex // guards what follows, and all that is learned
+	mu       sync.Mutex  // guards what follows, and all that is learned
+	store    store.Store // nil = nothing is kept
 	cfg      *config.Config
 	redactor *redact.Redactor
 	unsaved  bool      // the last attempt to save has failed
@@ -90,7 +91,7 @@ func New(cfg *config.Config, o Options) (*Pipeline, error) {
 	}
 	p := &Pipeline{
 		options: o, queue: make(chan item, length), closing: make(chan struct{}), stopped: make(chan struct{}), mirrors: make(map[label]*mirror),
-		calibrated: make(map[label]*Calibration),
+		store: o.Store, calibrated: make(map[label]*Calibration),
 	}
 	p.ending, p.end = context.WithCancel(context.Background())
 	if !o.Offline {
@@ -124,7 +125,7 @@ func (p *Pipeline) Offer(x *traffic.Exchange) bool {
 		default:
 		}
 	}
-	if p.resting.Load() {
+	if p.Refuses() == traffic.LostCPU {
 		p.lostCPU.Add(1)
 	} else {
 		p.lostQueue.Add(1)
@@ -132,9 +133,17 @@ func (p *Pipeline) Offer(x *traffic.Exchange) bool {
 	return false
 }
 
-// Wanted is the part of what is drawn for comparing that the pipeline wants now,
-// 0 to 1: less than all while others need the machine.
+// Wanted implements [traffic.Chooser]: it is less than all while others need the
+// processors.
 func (p *Pipeline) Wanted() float64 { return p.strain.wanted() }
+
+// Refuses implements [traffic.Chooser].
+func (p *Pipeline) Refuses() traffic.Reason {
+	if p.resting.Load() {
+		return traffic.LostCPU
+	}
+	return traffic.LostQueue
+}
 
 // Apply puts another configuration in force. What was learned of a mirror is kept
 // unless its shadow or its compare block changed. An error changes nothing.
@@ -202,12 +211,12 @@ func (p *Pipeline) applyRule(cfg *config.Config, r *config.Route, rule int, next
 
 // resume takes up what was saved of a new mirror.
 func (p *Pipeline) resume(m *mirror) error {
-	if p.options.Store == nil {
+	if p.store == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
-	return m.load(ctx, p.options.Store)
+	return m.load(ctx, p.store)
 }
 
 // fingerprint says what the learned belongs to: the shadow's endpoints, how it is

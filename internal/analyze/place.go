@@ -95,13 +95,32 @@ func (p *place) share(e *endpoint) float64 {
 	return float64(p.Seen) / float64(max(e.Alike-p.First, p.Seen, 1))
 }
 
+// whyUnsteady is the reason for that standing.
+const whyUnsteady = "the shadow's answers to the same request differ here, the primary's do not"
+
 // steadyAtPrimary says that the primary would have been seen to differ here if it
 // did so as often as the shadow does by itself.
 func (p *place) steadyAtPrimary(e *endpoint) bool {
-	if p.Live > 0 || e.Repeats == 0 {
-		return false
+	return p.Live == 0 && float64(e.Live)*p.restless(e) >= clearlySteady
+}
+
+// restless is how often two answers of the shadow to the same request differ here:
+// of the controls; or, if those go to the baseline, of the pairs that differ, and
+// then it is at least so often.
+func (p *place) restless(e *endpoint) float64 {
+	switch {
+	case e.Repeats > 0:
+		return float64(p.Repeats) / float64(e.Repeats)
+	case e.Baselines > 0 && p.Asked > 0:
+		return p.share(e) * float64(p.Disagreed) / float64(p.Asked)
 	}
-	return float64(e.Live)*float64(p.Repeats)/float64(e.Repeats) >= clearlySteady
+	return 0
+}
+
+// awaitsBaseline says that the baseline is still to say whether what differs here by
+// itself does so in the primary's version.
+func (p *place) awaitsBaseline(e *endpoint) bool {
+	return e.baseline && p.Live == 0 && p.Values.Class != classTime && !p.steadyAtPrimary(e) && e.Baselines < enoughRepeats && p.Seen < patience
 }
 
 // unsteady says that the shadow's answers to the same request differ here often.
@@ -152,12 +171,17 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	switch {
 	case moody && p.Values.unsettled():
 		return unsteady, "one id of the primary's is many of the shadow's"
+	case moody && p.awaitsBaseline(e):
+		e.shaky = true
+		return learning, ""
+	case moody && e.baseline && p.Values.Class != classTime && p.steadyAtPrimary(e):
+		return unsteady, whyUnsteady
 	case moody && p.Values.volatile() && p.Values.fresh(1):
 		return noise, "class " + p.Values.Class
 	case moody && (share >= noisyShare || 4*p.Drifts < p.Asked):
 		// A fault that comes and goes is taken back; noise is another each time.
 		if p.Values.Class != classTime && p.steadyAtPrimary(e) {
-			return unsteady, "the shadow's answers to the same request differ here, the primary's do not"
+			return unsteady, whyUnsteady
 		}
 		return noise, "shadow repeats"
 	case moody && p.Live >= 2:
@@ -197,7 +221,7 @@ func (p *place) decideStructure(e *endpoint, ask bool) (standing, string) {
 			return learning, ""
 		}
 		return real, ""
-	case e.Repeats < enoughRepeats:
+	case e.controls() < enoughRepeats:
 		e.shaky = true
 		return learning, ""
 	}
@@ -236,6 +260,8 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 func (p *place) guess(e *endpoint) (standing, string) {
 	v := &p.Values
 	switch {
+	case p.Live == 0 && v.Class != classTime && float64(e.Baselines)*p.share(e) >= clearlySteady:
+		return real, "" // however it looks: the primary's version says the same twice
 	case p.share(e) < noisyShare && !v.volatile():
 		return real, ""
 	case v.volatile() && v.fresh(16):
@@ -256,6 +282,9 @@ func (p *place) last(e *endpoint) (standing, string) {
 		return s, why
 	}
 	if p.Asked > 0 && p.unsteady() && !p.structural() {
+		if e.baseline && p.Values.Class != classTime && p.steadyAtPrimary(e) {
+			return unsteady, whyUnsteady
+		}
 		return noise, "shadow repeats"
 	}
 	return p.guess(e)

@@ -89,7 +89,7 @@ type Predictor struct {
 type Noise struct {
 	Endpoint string `json:"endpoint"`
 	Path     string `json:"path"`
-	Why      string `json:"why"` // shadow repeats, primary repeats, class uuid, renamed consistently, baseline, rule
+	Why      string `json:"why"` // shadow repeats, primary repeats, class uuid, renamed consistently
 	Seen     int64  `json:"seen"`
 }
 

@@ -66,13 +66,14 @@ func (e *endpoint) roll(class compare.Class, now time.Time) {
 // save saves what has changed, if there is a store. What cannot be saved is tried
 // again with all the rest.
 func (p *Pipeline) save() {
-	if p.options.Store == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
 	p.mu.Lock()
-	all := p.unsaved
+	s, all := p.store, p.unsaved
+	if s == nil {
+		p.mu.Unlock()
+		return
+	}
 	var batch store.Batch
 	var wiped []string
 	for _, m := range p.sorted() {
@@ -83,13 +84,13 @@ func (p *Pipeline) save() {
 		m.save(&batch, all)
 	}
 	p.mu.Unlock()
-	err := p.wipe(ctx, wiped)
+	err := wipe(ctx, s, wiped)
 	if err == nil && len(batch.Put)+len(batch.Delete) > 0 {
-		err = p.options.Store.Save(ctx, batch)
+		err = s.Save(ctx, batch)
 	}
 	if err == nil && time.Since(p.pruned) > time.Hour {
 		p.pruned = time.Now()
-		_, err = p.options.Store.Prune(ctx, store.Rollups, time.Now().Add(-keptFor))
+		_, err = s.Prune(ctx, store.Rollups, time.Now().Add(-keptFor))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,14 +105,14 @@ func (p *Pipeline) save() {
 
 // wipe deletes what was saved of mirrors that were forgotten, all but what happened
 // when.
-func (p *Pipeline) wipe(ctx context.Context, labels []string) error {
+func wipe(ctx context.Context, s store.Store, labels []string) error {
 	var batch store.Batch
 	for _, l := range labels {
 		for _, t := range store.Tables {
 			if t == store.Rollups {
 				continue
 			}
-			found, err := p.options.Store.Load(ctx, store.Filter{Table: t, Mirror: l})
+			found, err := s.Load(ctx, store.Filter{Table: t, Mirror: l})
 			if err != nil {
 				return err
 			}
@@ -121,7 +122,7 @@ func (p *Pipeline) wipe(ctx context.Context, labels []string) error {
 	if len(batch.Delete) == 0 {
 		return nil
 	}
-	return p.options.Store.Save(ctx, batch)
+	return s.Save(ctx, batch)
 }
 
 // save adds what has changed to a batch.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func (p *Pipeline) rules(w way) (*compare.Rules, error) {
 			return nil, fmt.Errorf("compare.descriptors: %w", err)
 		}
 	}
-	transport := newTransport(w.backend)
+	transport := newTransport(w.backend, w.backend.Endpoints[0], netip.Addr{})
 	transport.DisableKeepAlives = true // it is asked once
 	s.client, s.base = &http.Client{Transport: transport}, "http://"+w.backend.Endpoints[0]
 	if w.backend.TLS != nil {

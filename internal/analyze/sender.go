@@ -12,7 +12,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -22,24 +24,27 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/preface"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
-// sender puts questions by HTTP. It is safe for many goroutines.
+// sender puts questions by HTTP, in the way in which the backend's copies go. It is
+// safe for many goroutines.
 type sender struct {
-	mu         sync.Mutex
-	cfg        *config.Config
-	transports map[string]*transport // by backend
+	mu     sync.Mutex
+	cfg    *config.Config
+	routes map[string]*reach // by backend
 }
 
-// transport is how one backend is reached.
-type transport struct {
-	def  *config.Backend
-	http *http.Transport
-	next int // endpoint
+// reach is how one backend is reached. Each endpoint has connections of its own, by
+// the name that TLS asks for.
+type reach struct {
+	def       *config.Backend
+	endpoints []*http.Transport // nil = none has been needed yet
+	next      int
 }
 
-func newSender() *sender { return &sender{transports: make(map[string]*transport)} }
+func newSender() *sender { return &sender{routes: make(map[string]*reach)} }
 
 // apply puts another configuration in force. Connections of backends that are
 // others now, or gone, are closed when they are idle.
@@ -47,24 +52,33 @@ func (s *sender) apply(cfg *config.Config) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cfg = cfg
-	for name, t := range s.transports {
+	for name, t := range s.routes {
 		if def := backendOf(cfg, name); def == nil || !sameWay(def, t.def) {
-			t.http.CloseIdleConnections()
-			delete(s.transports, name)
+			t.closeIdle()
+			delete(s.routes, name)
 		}
 	}
 }
 
 func sameWay(a, b *config.Backend) bool {
-	return a.Protocol == b.Protocol && a.TLS.Same(b.TLS) && strings.Join(a.Endpoints, " ") == strings.Join(b.Endpoints, " ")
+	return a.Protocol == b.Protocol && a.ProxyProtocol == b.ProxyProtocol && a.ConnectTimeout == b.ConnectTimeout && a.IdleTimeout == b.IdleTimeout &&
+		a.TLS.Same(b.TLS) && slices.Equal(a.Endpoints, b.Endpoints)
 }
 
 // close ends what is open.
 func (s *sender) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.transports {
-		t.http.CloseIdleConnections()
+	for _, t := range s.routes {
+		t.closeIdle()
+	}
+}
+
+func (t *reach) closeIdle() {
+	for _, e := range t.endpoints {
+		if e != nil {
+			e.CloseIdleConnections()
+		}
 	}
 }
 
@@ -76,26 +90,43 @@ func (s *sender) choose(q *Question) (way, *http.Transport, string, bool) {
 	if !ok {
 		return way{}, nil, "", false
 	}
-	t := s.transports[q.Backend]
+	t := s.routes[q.Backend]
 	if t == nil {
-		t = &transport{def: w.backend, http: newTransport(w.backend)}
-		s.transports[q.Backend] = t
+		t = &reach{def: w.backend, endpoints: make([]*http.Transport, len(w.backend.Endpoints))}
+		s.routes[q.Backend] = t
 	}
-	t.next++
-	return w, t.http, w.backend.Endpoints[t.next%len(w.backend.Endpoints)], true
+	t.next = (t.next + 1) % len(t.endpoints)
+	endpoint := w.backend.Endpoints[t.next]
+	if w.backend.ProxyProtocol != "" {
+		return w, newTransport(w.backend, endpoint, q.Live.Client), endpoint, true // of one client, and closed after its answer
+	}
+	if t.endpoints[t.next] == nil {
+		t.endpoints[t.next] = newTransport(w.backend, endpoint, netip.Addr{})
+	}
+	return w, t.endpoints[t.next], endpoint, true
 }
 
-func newTransport(def *config.Backend) *http.Transport {
+// newTransport makes connections to one endpoint, whatever name a request has for
+// it: by names they are told apart. A backend that wants to be told of the client is.
+func newTransport(def *config.Backend, endpoint string, client netip.Addr) *http.Transport {
+	dialer := net.Dialer{Timeout: time.Duration(max(def.ConnectTimeout, 0))}
 	t := &http.Transport{
-		DisableCompression: true, MaxIdleConnsPerHost: mostAsking, IdleConnTimeout: time.Duration(max(def.IdleTimeout, 0)),
-		Protocols: new(http.Protocols), DialContext: (&net.Dialer{Timeout: time.Duration(max(def.ConnectTimeout, 0))}).DialContext,
+		DisableCompression: true, MaxIdleConns: mostAsking, MaxIdleConnsPerHost: mostAsking, IdleConnTimeout: time.Duration(max(def.IdleTimeout, 0)),
+		Protocols: new(http.Protocols), DisableKeepAlives: def.ProxyProtocol != "",
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, "tcp", endpoint)
+			if err != nil || def.ProxyProtocol == "" {
+				return conn, err
+			}
+			return announced(conn, def.ProxyProtocol, client)
+		},
 	}
 	t.Protocols.SetHTTP1(def.Protocol != config.ProtocolHTTP2)
 	switch {
 	case def.TLS == nil:
 		t.Protocols.SetUnencryptedHTTP2(def.Protocol == config.ProtocolHTTP2)
 	default:
-		t.Protocols.SetHTTP2(def.Protocol != config.ProtocolHTTP1)
+		t.Protocols.SetHTTP2(def.Protocol != config.ProtocolHTTP1 && def.ProxyProtocol == "")
 		t.TLSClientConfig = &tls.Config{
 			RootCAs: def.TLS.Roots, ServerName: def.TLS.ServerName, InsecureSkipVerify: def.TLS.InsecureSkipVerify, MinVersion: tls.VersionTLS12,
 		}
@@ -106,11 +137,27 @@ func newTransport(def *config.Backend) *http.Transport {
 	return t
 }
 
+// announced tells of the client by a PROXY header. Its port is not known any more,
+// and what it has connected to is not what is connected to now: the latter is told.
+func announced(conn net.Conn, version string, client netip.Addr) (net.Conn, error) {
+	number := 1
+	if version == "v2" {
+		number = 2
+	}
+	to, _ := conn.RemoteAddr().(*net.TCPAddr)
+	header := preface.AppendProxy(nil, number, netip.AddrPortFrom(client, 0), to.AddrPort())
+	if _, err := conn.Write(header); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("tell of the client: %w", err)
+	}
+	return conn, nil
+}
+
 // Ask implements Asker.
 func (s *sender) Ask(ctx context.Context, q *Question) *traffic.Outcome {
 	out := &traffic.Outcome{Backend: q.Backend, Mirror: q.Mirror, Fate: traffic.Failed, Source: traffic.Shadow}
 	w, t, endpoint, ok := s.choose(q)
-	if !ok || w.backend.ProxyProtocol != "" {
+	if !ok {
 		return nil
 	}
 	r, ok := w.again(q.Request, q.Live, endpoint, newID())
@@ -129,7 +176,7 @@ func (s *sender) Ask(ctx context.Context, q *Question) *traffic.Outcome {
 		WroteHeaders:         func() { start.Store(int64(time.Since(began))) },
 		GotFirstResponseByte: func() { first.Store(int64(time.Since(began))) },
 	})
-	request, err := r.request(ctx, w.backend.TLS != nil, endpoint)
+	request, err := r.request(ctx, w.backend.TLS != nil, w.place(r, endpoint))
 	if err != nil {
 		return nil
 	}
@@ -152,8 +199,26 @@ func (s *sender) Ask(ctx context.Context, q *Question) *traffic.Outcome {
 	return out
 }
 
-// request is r for net/http, sent to the endpoint whatever its host says.
-func (r *resend) request(ctx context.Context, secure bool, endpoint string) (*http.Request, error) {
+// place is what a connection to the endpoint is called: with TLS by the name of the
+// server that it asks for, which is that of copies.
+func (w way) place(r *resend, endpoint string) string {
+	if w.backend.TLS == nil || w.backend.TLS.ServerName != "" || w.mirror.Host.Kind == config.HostBackend {
+		return endpoint
+	}
+	name := r.host
+	if host, _, err := net.SplitHostPort(r.host); err == nil {
+		name = host
+	}
+	name = strings.Trim(name, "[]")
+	if name == "" {
+		return endpoint
+	}
+	const port = "443" // no matter which: the transport knows where to connect
+	return net.JoinHostPort(name, port)
+}
+
+// request is r for net/http, sent to a place whatever its host says.
+func (r *resend) request(ctx context.Context, secure bool, place string) (*http.Request, error) {
 	scheme := "http"
 	if secure {
 		scheme = "https"
@@ -161,7 +226,7 @@ func (r *resend) request(ctx context.Context, secure bool, endpoint string) (*ht
 	path, query, _ := strings.Cut(r.target, "?")
 	// As it was written, not as url would write it; unless it begins with what it
 	// would take for a host.
-	u := &url.URL{Scheme: scheme, Host: endpoint, Opaque: path, RawQuery: query}
+	u := &url.URL{Scheme: scheme, Host: place, Opaque: path, RawQuery: query}
 	if strings.HasPrefix(path, "//") {
 		plain, err := url.PathUnescape(path)
 		if err != nil {
@@ -169,7 +234,7 @@ func (r *resend) request(ctx context.Context, secure bool, endpoint string) (*ht
 		}
 		u.Opaque, u.Path, u.RawPath = "", plain, path
 	}
-	request, err := http.NewRequestWithContext(ctx, r.method, scheme+"://"+endpoint+"/", bytes.NewReader(r.body))
+	request, err := http.NewRequestWithContext(ctx, r.method, scheme+"://place/", bytes.NewReader(r.body))
 	if err != nil {
 		return nil, fmt.Errorf("ask again: %w", err)
 	}

@@ -12,7 +12,7 @@ func TestAPassDoesNotSlipInWhilePairsWait(t *testing.T) {
 	m, p := &mirror{}, judge.Params{}
 	m.everywhere = judge.NewTally(judge.Everywhere, p)
 	a, b := &endpoint{Tally: judge.NewTally("GET /a", p)}, &endpoint{Tally: judge.NewTally("GET /b", p)}
-	a.held = []*held{{findings: make([]finding, 1)}, {asking: true}, {findings: make([]finding, 2)}}
+	a.held = []*held{{findings: make([]finding, 1)}, {asking: 1}, {findings: make([]finding, 2)}}
 	b.held = []*held{{findings: make([]finding, 1)}}
 	m.endpoints = map[string]*endpoint{"GET /a": a, "GET /b": b}
 	for range 2 { // as often as one looks

@@ -29,7 +29,7 @@ func (p *Pipeline) work() {
 	}
 	nap := time.NewTimer(napTime)
 	defer nap.Stop()
-	pace, naps := pacer{}, 0
+	worked, naps := time.Duration(0), 0 // since it last paused
 	for {
 		queue := p.queue
 		if len(queue) == 0 && naps < mostNaps {
@@ -39,15 +39,17 @@ func (p *Pipeline) work() {
 		select {
 		case i := <-queue:
 			naps = 0
-			pace.begin()
+			began := time.Now()
 			p.take(i)
+			worked += time.Since(began)
 		case <-nap.C:
 			naps++
 			p.measure(meter)
 			continue
 		case r := <-replies:
-			pace.begin()
+			began := time.Now()
 			p.hear(r)
+			worked += time.Since(began)
 		case <-save.C:
 			p.save()
 		case <-p.closing:
@@ -55,7 +57,10 @@ func (p *Pipeline) work() {
 			return
 		}
 		p.tell()
-		p.rest(&pace)
+		if worked >= restAfter {
+			p.rest(worked)
+			worked = 0
+		}
 		p.measure(meter)
 	}
 }
@@ -223,28 +228,13 @@ func (p *Pipeline) conclude() {
 	}
 }
 
-// pacer measures how long the worker has worked since it last paused.
-type pacer struct{ began time.Time }
-
-func (w *pacer) begin() {
-	if w.began.IsZero() {
-		w.began = time.Now()
-	}
-}
-
-// rest pauses, if the worker may not use a whole core: as long in proportion as it
-// has worked.
-func (p *Pipeline) rest(w *pacer) {
+// rest pauses after so much work, if the worker may not use a whole core: as long in
+// proportion. What it waits for, such as the disk, is not work.
+func (p *Pipeline) rest(worked time.Duration) {
 	share := p.share()
 	if share >= 1 || share <= 0 {
-		w.began = time.Time{}
 		return
 	}
-	worked := time.Since(w.began)
-	if worked < restAfter && len(p.queue) > 0 {
-		return
-	}
-	w.began = time.Time{}
 	pause := time.NewTimer(time.Duration(float64(worked) * (1/share - 1)))
 	defer pause.Stop()
 	p.resting.Store(true)

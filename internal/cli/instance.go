@@ -33,6 +33,7 @@ type instance struct {
 	server  *proxy.Server
 	pairs   *analyze.Pipeline
 	store   store.Store // what pairs learns; nil = memory only
+	heir    *heir       // of the store that another instance still has; nil = nobody waits for it
 	record  *recorder
 	access  *accesslog.Log
 	refused atomic.Uint64 // configurations
@@ -75,7 +76,7 @@ func startInstance(cfg *config.Config, o instanceOptions) (*instance, error) {
 		return nil, errors.Join(err, i.record.close(), i.closeAccessLog())
 	}
 	i.server, err = proxy.New(cfg, proxy.Options{
-		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Capture: i.pairs, Wanted: i.pairs.Wanted, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
+		Driver: o.driver, Log: o.log, Sinks: []traffic.Sink{i.access}, Capture: i.pairs, Takeover: o.takeover, TakenOver: i.retire, HTTP3: http3.Open,
 	})
 	if err != nil {
 		return nil, errors.Join(err, i.closePairs(context.Background()), i.record.close(), i.closeAccessLog())
@@ -108,7 +109,7 @@ func (i *instance) openPairs(cfg *config.Config) error {
 		case err == nil:
 			i.store = s
 		case o.takeover && errors.Is(err, store.ErrLocked):
-			o.log.Warn("what is learned of pairs is not kept until the next start: the instance that is taken over has the store", slog.String("data", o.data))
+			i.heir = &heir{dir: o.data, log: o.log}
 		default:
 			return fmt.Errorf("open --data %s: %w", o.data, err)
 		}
@@ -117,6 +118,9 @@ func (i *instance) openPairs(cfg *config.Config) error {
 	i.pairs, err = analyze.New(cfg, analyze.Options{Log: o.log, Store: i.store, Takers: append([]traffic.Sink{i.record}, o.takers...)})
 	if err != nil && i.store != nil {
 		err = errors.Join(err, i.store.Close())
+	}
+	if err == nil && i.heir != nil {
+		i.heir.begin(i.pairs)
 	}
 	return err
 }
@@ -279,6 +283,9 @@ func (i *instance) closePairs(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
+	if i.heir != nil {
+		i.store = i.heir.end()
+	}
 	err := i.pairs.Close(ctx)
 	if i.store != nil {
 		err = errors.Join(err, i.store.Close())

@@ -1,10 +1,16 @@
 package cli
 
 import (
+	"encoding/json"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/understudy-proxy/understudy/internal/analyze"
+	"github.com/understudy-proxy/understudy/internal/store/sqlite"
 )
 
 func TestASecondInstanceTakesOverOnlyWhenAsked(t *testing.T) {
@@ -70,5 +76,111 @@ func TestATakeoverServesEvenIfSomebodyElseHasTheAdminAddress(t *testing.T) {
 	r.log.await(t, "configuration is in force")
 	if status, _ := get(t, "http://"+somebody.Addr().String()+"/readyz"); status != 200 {
 		t.Errorf("readyz after the reload: %d", status)
+	}
+}
+
+// What the old instance has learned and recorded goes on in the new one, together with
+// what that has learned and recorded while the old one was still busy.
+func TestATakeoverGoesOnWithWhatWasLearnedAndRecorded(t *testing.T) {
+	t.Parallel()
+	held, let := make(chan struct{}, 1), make(chan struct{})
+	primary := says(t, func(r *http.Request) string {
+		if r.URL.RawQuery == "slow" {
+			held <- struct{}{}
+			<-let
+		}
+		return `{"price": 5}`
+	})
+	shadow := says(t, func(*http.Request) string { return `{"price": 6}` })
+	listen, admin := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
+	data, record := t.TempDir(), t.TempDir()
+	args := []string{
+		"--listen", listen, "--admin", admin, "--primary", address(primary), "--shadow", address(shadow), "--data", data, "--record", record,
+	}
+	send := func(r *running, n int) {
+		t.Helper()
+		for range n {
+			if _, body := get(t, r.base+"/things"); body != `{"price": 5}` {
+				t.Fatalf("got %s", body)
+			}
+		}
+	}
+	old := start(t, args...)
+	send(old, 40)
+	slow := make(chan error, 1)
+	go func() { // the old instance is busy with it until it is let go
+		_, _, err := tryGet(old.base + "/things?slow")
+		slow <- err
+	}()
+	<-held
+	next := start(t, append(args, "--takeover")...)
+	next.log.await(t, "what is learned of pairs is in memory only")
+	old.log.await(t, "another instance has taken over")
+	send(next, 25)
+	next.awaitPairs(25)
+	close(let)
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+	if err := old.end(); err != nil {
+		t.Error(err)
+	}
+	kept := next.log.await(t, `together with what the instance before has learned.* pairs_before=(\d+) pairs_since=(\d+)`)
+	if kept[1] != "41" || kept[2] != "25" {
+		t.Errorf("%s pairs before and %s since, want 41 and 25", kept[1], kept[2])
+	}
+	send(next, 9)
+	next.awaitPairs(75)
+	next.signals <- syscall.SIGTERM
+	if err := next.end(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(recorded(t, record)+" ", " "); n != 75 {
+		t.Errorf("%d exchanges are in the recording, want 75", n)
+	}
+	// And so it is after a restart.
+	if m := start(t, args...).awaitPairs(75); m.Pairs != 75 || len(m.Clusters) != 1 || m.Clusters[0].Count != 75 || len(m.Clusters[0].Examples) != 10 {
+		t.Errorf("after a restart there are %d pairs, %d held, and the clusters %+v", m.Pairs, m.Held, m.Clusters)
+	}
+}
+
+// An instance that ends before the one it has taken over says what is lost.
+func TestATakeoverThatEndsFirstSaysWhatIsLost(t *testing.T) {
+	t.Parallel()
+	listen, data := "127.0.0.1:"+freePort(t), t.TempDir()
+	holder, err := sqlite.Open(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, "--listen", listen, "--primary", backend(t, "one"), "--data", data, "--takeover")
+	r.signals <- syscall.SIGTERM
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+	r.log.await(t, "what was learned of pairs is lost: the instance that was taken over has not let go of the store")
+	if err := holder.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// awaitPairs waits until so many pairs were compared or are held, and returns what has
+// been learned of them.
+func (r *running) awaitPairs(want int64) *analyze.MirrorReport {
+	r.t.Helper()
+	deadline := time.After(patience)
+	for {
+		_, body := get(r.t, "http://"+r.admin+"/api/v1/report")
+		var report analyze.Report
+		if err := json.Unmarshal([]byte(body), &report); err != nil {
+			r.t.Fatalf("%v in %s", err, body)
+		}
+		if len(report.Mirrors) == 1 && report.Mirrors[0].Pairs+report.Mirrors[0].Held >= want {
+			return &report.Mirrors[0]
+		}
+		select {
+		case <-deadline:
+			r.t.Fatalf("%d pairs are not there: %s", want, body)
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }

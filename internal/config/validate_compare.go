@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +24,12 @@ func (v *validator) validateCapture() {
 		v.fail(p.field("memory"), "make it several times as large as body", "%s has no room for one body, %s", c.Memory, c.Body)
 	}
 	v.between(p.field("queue"), c.Queue, 1, 10_000_000)
-	if !(c.CPU > 0 && c.CPU <= 1024) {
-		v.fail(p.field("cpu"), "write a number of cores, such as 0.5", "must be more than 0 and at most 1024, is %v", c.CPU)
+	const leastCPU = 0.01 // it pauses for a hundred times as long as it works
+	switch cpu := p.field("cpu"); {
+	case !(c.CPU >= leastCPU && c.CPU <= 1024):
+		v.fail(cpu, "write a part of a core, such as 0.5", "must be at least %v and at most 1024, is %v", leastCPU, c.CPU)
+	case c.CPU > 1:
+		v.warn(cpu, "write 1, or less", "has no effect beyond 1: comparing keeps one core busy at most, whatever it may")
 	}
 }
 
@@ -36,6 +41,7 @@ func (v *validator) validateRecord() {
 	if r == nil {
 		return
 	}
+	v.warnOfUnrecorded(p)
 	if r.Directory == "" {
 		v.fail(p.field("directory"), "name a directory for recordings, or remove the section", "is missing")
 	}
@@ -44,6 +50,17 @@ func (v *validator) validateRecord() {
 	v.bytes(p.field("size"), r.Size, leastSegment, 1<<50)
 	if r.Size >= leastSegment && r.Size < r.Segment {
 		v.fail(p.field("size"), "make it several times as large as segment", "%s has no room for one segment, %s", r.Size, r.Segment)
+	}
+}
+
+// warnOfUnrecorded names the routes of which there is nothing to be recorded.
+func (v *validator) warnOfUnrecorded(p *place) {
+	for i := range v.config.Routes {
+		r := &v.config.Routes[i]
+		if protocol := v.config.ProtocolOf(r); layer4(protocol) {
+			v.warn(p, "record requests where they can be read: at a listener of HTTP or HTTPS",
+				"nothing of route %s is recorded, which is of %s: there are no messages that the proxy reads", abridged(r.Name), protocol)
+		}
 	}
 }
 
@@ -101,8 +118,11 @@ func (v *validator) notEmpty(list *place, names []string) {
 	}
 }
 
-func (v *validator) validateCompare(p *place, m *Mirror) {
+func (v *validator) validateCompare(p *place, r *Rule, m *Mirror) {
 	c := &m.Compare
+	if m.Upgrades == UpgradesCopy && *c.Percent != 0 && !usual(*c) {
+		v.warn(p, "nothing needs to be done, if that is meant", "is about requests only: of the WebSockets that upgrades: copy copies, nothing is compared")
+	}
 	v.percent(p.field("percent"), *c.Percent)
 	for i := range c.Rules {
 		v.validateCompareRule(p.field("rules").at(i), &c.Rules[i])
@@ -118,12 +138,31 @@ func (v *validator) validateCompare(p *place, m *Mirror) {
 	v.notEmpty(p.field("descriptors"), c.Descriptors)
 	if c.Baseline != "" {
 		v.reference(p.field("baseline"), "backend", c.Baseline, v.backends)
-		if c.Baseline == m.Backend {
+		switch {
+		case c.Baseline == m.Backend:
 			v.fail(p.field("baseline"), "name a backend that runs the primary's version", "is the shadow itself, which cannot say how the primary's version differs from itself")
+		case slices.ContainsFunc(r.Backends, func(b BackendRef) bool { return b.Name == c.Baseline }):
+			v.warn(p.field("baseline"), "name a backend of other instances of that version",
+				"is where live requests go, which then gets requests that no client has sent")
 		}
 	}
 	v.percent(p.field("repeat"), *c.Repeat)
 	v.validateJudge(p.field("judge"), &c.Judge)
+}
+
+// usual says that c is what there is without a compare block.
+func usual(c Compare) bool {
+	nothing := Compare{}
+	setCompareDefaults(&nothing)
+	for _, list := range []*[]string{&c.Endpoints, &c.Descriptors} {
+		if len(*list) == 0 {
+			*list = nil // an empty list says no more than none
+		}
+	}
+	if len(c.Rules) == 0 {
+		c.Rules = nil
+	}
+	return reflect.DeepEqual(c, nothing)
 }
 
 func (v *validator) validateJudge(p *place, j *Judge) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-func (v *validator) validateMirror(p *place, m *Mirror) {
+func (v *validator) validateMirror(p *place, r *Rule, m *Mirror) {
 	v.reference(p.field("backend"), "backend", m.Backend, v.backends)
 	if m.Name != m.Backend {
 		v.name(p.field("name"), m.Name)
@@ -26,7 +26,7 @@ func (v *validator) validateMirror(p *place, m *Mirror) {
 	v.between(p.field("pipeline"), m.Pipeline, 1, 256)
 	v.validateBackoff(p.field("backoff"), &m.Backoff)
 	v.validateLimits(p.field("limits"), &m.Limits)
-	v.validateCompare(p.field("compare"), m)
+	v.validateCompare(p.field("compare"), r, m)
 }
 
 func (v *validator) validateShare(p *place, m *Mirror) {

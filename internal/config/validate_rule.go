@@ -85,7 +85,7 @@ func (v *validator) validateRule(p *place, r *Rule) {
 	v.validateTargets(p, r)
 	v.uniqueMirrors(p, r)
 	for i := range r.Mirrors {
-		v.validateMirror(p.field("mirrors").at(i), &r.Mirrors[i])
+		v.validateMirror(p.field("mirrors").at(i), r, &r.Mirrors[i])
 	}
 }
 

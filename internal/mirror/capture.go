@@ -19,16 +19,16 @@ import (
 // lost and counted. It belongs to its loop.
 type Tap struct {
 	Loop   *loop.Loop
-	Sink   traffic.Sink   // gets what was captured, at the end of a pass; nil = nothing is
-	Wanted func() float64 // part of the drawn that is wanted for comparing now, 0 to 1; nil = all
-	Memory *spool.Budget  // of the captures of all loops
-	Body   int64          // bytes kept of each body
+	Sink   traffic.Sink  // gets what was captured, at the end of a pass; nil = nothing is
+	Memory *spool.Budget // of the captures of all loops
+	Body   int64         // bytes kept of each body
 	Books  telemetry.Capture
 
-	done []*collection // to be handed over
-	last bool          // after whatever else this pass does
-	pass int           // captures that are lost before the next one is made
-	gap  int           // how many are lost after a refusal
+	done []*collection  // to be handed over
+	last bool           // after whatever else this pass does
+	pass int            // captures that are lost before the next one is made
+	gap  int            // how many are lost after a refusal
+	why  traffic.Reason // of the last refusal
 }
 
 // maxGap bounds how many captures are lost after one that the sink refused: when
@@ -64,8 +64,8 @@ func (t *Tap) Draws(want *Want, policies []*Policy, decisions []Decision) bool {
 	if !compares(policies, decisions, want.Draw) {
 		return want.Record
 	}
-	if t.Wanted != nil {
-		want.Draw = raise(want.Draw, t.Wanted())
+	if c, ok := t.Sink.(traffic.Chooser); ok {
+		want.Draw = raise(want.Draw, c.Wanted())
 	}
 	if want.Record || compares(policies, decisions, want.Draw) {
 		return true
@@ -105,7 +105,7 @@ func (t *Tap) Join(begin time.Duration, want Want, copies int) *Join {
 	t.Books.Drawn++
 	if t.pass > 0 {
 		t.pass--
-		t.Books.Lose(traffic.LostQueue)
+		t.Books.Lose(t.why)
 		return nil
 	}
 	c := collections.Get().(*collection)
@@ -256,7 +256,11 @@ func (t *Tap) Run() {
 // refused notes that the sink is behind. What would be refused anyway is not worth
 // the work of capturing it: the next ones are lost before that.
 func (t *Tap) refused() {
-	t.Books.Lose(traffic.LostQueue)
+	t.why = traffic.LostQueue
+	if c, ok := t.Sink.(traffic.Chooser); ok {
+		t.why = c.Refuses()
+	}
+	t.Books.Lose(t.why)
 	t.gap = min(2*t.gap+1, maxGap)
 	t.pass = t.gap
 }

@@ -48,6 +48,18 @@ func TestASinkThatRefusesLosesCapturesOnly(t *testing.T) {
 	})
 }
 
+// modest is a sink that wants a part.
+type modest struct {
+	*accessLog
+	wanted float64
+}
+
+// Wanted implements traffic.Chooser.
+func (m *modest) Wanted() float64 { return m.wanted }
+
+// Refuses implements traffic.Chooser.
+func (*modest) Refuses() traffic.Reason { return traffic.LostQueue }
+
 // Whoever compares may want less than what is drawn. That is a fair part of it, and
 // nothing else changes: what is recorded is whole.
 func TestAPartOfWhatIsDrawnIsCompared(t *testing.T) {
@@ -69,7 +81,7 @@ func TestAPartOfWhatIsDrawnIsCompared(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			sink, primary, shadow := newLog(), record(t, fine), record(t, fine)
-			s, addr := serveWith(t, Options{Capture: sink, Wanted: func() float64 { return test.wanted }},
+			s, addr := serveWith(t, Options{Capture: &modest{sink, test.wanted}},
 				test.top+captured(primary.address(), shadow.address(), "            "+test.compare))
 			ask(t, addr, numbered(1000, "GET /%d HTTP/1.1\r\nHost: h\r\n\r\n")...)
 			s.Drain(context.Background())

@@ -33,9 +33,6 @@ type Options struct {
 	// their messages. It owns what it accepts alone, and calls Release; nil has
 	// nothing captured.
 	Capture traffic.Sink
-	// Wanted is the part of what is drawn for comparing that Capture wants now, 0 to 1.
-	// Any loop calls it, for every such request; nil is all.
-	Wanted func() float64
 	// Takeover asks a running instance on the same addresses for its
 	// listeners, so that no connection is lost when one replaces the other. With
 	// none running, or on systems other than Linux, listeners are opened anew.

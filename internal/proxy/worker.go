@@ -75,7 +75,7 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 	}
 	w.intake = spool.NewIntake(&w.pool)
 	w.up = &upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}
-	w.tap.Loop, w.tap.Sink, w.tap.Wanted, w.tap.Memory = l, s.options.Capture, s.options.Wanted, &s.captured
+	w.tap.Loop, w.tap.Sink, w.tap.Memory = l, s.options.Capture, &s.captured
 	w.copies = mirror.NewDispatcher(&upstream.Client{Loop: l, Pool: &w.pool, Intake: w.intake}, s.log)
 	return w
 }

@@ -108,11 +108,12 @@ understudy_capture_total 9
 # HELP understudy_capture_taken_total Captured exchanges handed to whoever compares and records.
 # TYPE understudy_capture_taken_total counter
 understudy_capture_taken_total 5
-# HELP understudy_capture_lost_total Captures given up; the request and its copies were not. memory: capture.memory was used up; queue: comparing or recording is behind; busy: others need the processors, so that fewer are compared.
+# HELP understudy_capture_lost_total Captures given up; the request and its copies were not. memory: capture.memory was used up; queue: comparing or recording is behind; cpu: comparing pauses, to stay within capture.cpu; busy: others need the processors, so that fewer are compared.
 # TYPE understudy_capture_lost_total counter
 understudy_capture_lost_total{reason="busy"} 0
 understudy_capture_lost_total{reason="memory"} 0
 understudy_capture_lost_total{reason="queue"} 3
+understudy_capture_lost_total{reason="cpu"} 0
 # HELP understudy_capture_in_flight Exchanges being captured, of which not all outcomes are in.
 # TYPE understudy_capture_in_flight gauge
 understudy_capture_in_flight 1

@@ -261,7 +261,7 @@ var proxyFamilies = []family[Snapshot]{
 		help:   "Captured exchanges handed to whoever compares and records.",
 		values: one(func(s *Snapshot) float64 { return float64(s.Capture.Taken) })},
 	{name: "understudy_capture_lost_total", kind: Counter, label: lostReason,
-		help:   "Captures given up; the request and its copies were not. memory: capture.memory was used up; queue: comparing or recording is behind; busy: others need the processors, so that fewer are compared.",
+		help:   "Captures given up; the request and its copies were not. memory: capture.memory was used up; queue: comparing or recording is behind; cpu: comparing pauses, to stay within capture.cpu; busy: others need the processors, so that fewer are compared.",
 		values: func(s *Snapshot, put put) { putReasons(traffic.LostReasons, s.Capture.Lost, put) }},
 	{name: "understudy_capture_in_flight", kind: Gauge,
 		help:   "Exchanges being captured, of which not all outcomes are in.",

@@ -79,6 +79,7 @@ const (
 const (
 	LostMemory Reason = "memory" // there was no room for what it had to keep
 	LostQueue  Reason = "queue"  // whoever looks at captures is behind
+	LostCPU    Reason = "cpu"    // whoever looks at captures pauses, to stay within its share of the processor
 	LostBusy   Reason = "busy"   // others need the processors, or comparing is falling behind
 )
 
@@ -109,7 +110,7 @@ var (
 	SkipReasons = []Reason{SkipPercent, SkipWrite, SkipMatch, SkipUpgrade, SkipLoop, SkipOff}
 	DropReasons = []Reason{DropQueueFull, DropMemory, DropInFlight, DropRate, DropBodyLimit, DropClientGone, DropPaused, DropShutdown}
 	FailReasons = []Reason{FailConnect, FailTimeout, FailReset, FailProtocol, FailTLS}
-	LostReasons = []Reason{LostMemory, LostQueue, LostBusy}
+	LostReasons = []Reason{LostMemory, LostQueue, LostCPU, LostBusy}
 )
 
 // GRPCStatus is how a gRPC call ended, in the words of its specification. The
@@ -233,4 +234,14 @@ func (x *Exchange) Release() {
 // exchange.
 type Sink interface {
 	Offer(*Exchange) bool
+}
+
+// Chooser is a sink that does not always want all there is. Its methods are called
+// on the request path, as Offer is.
+type Chooser interface {
+	Sink
+	// Wanted is the part of what is drawn to be compared that is wanted now, 0 to 1.
+	Wanted() float64
+	// Refuses says why, right after an Offer that returned false.
+	Refuses() Reason
 }
