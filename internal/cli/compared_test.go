@@ -31,6 +31,7 @@ func compares(t *testing.T, text string) *compared {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Capture.Yield = new(false) // tests may have the whole machine
 	driver, err := loop.ParseDriver("auto")
 	if err != nil {
 		t.Fatal(err)
