@@ -65,7 +65,11 @@ func (w *worker) string(s string, in place) string {
 func (w *worker) line(b []byte, in place) []byte {
 	e := edit{src: b}
 	w.pairs(&e, 0, len(b), in)
-	return w.shapes(w.urls(e.end()))
+	b = w.urls(e.end())
+	if in == inText {
+		b = w.literals(b)
+	}
+	return w.shapes(w.encoded(b))
 }
 
 func (w *worker) messageOf(m *traffic.Message) {
@@ -115,7 +119,7 @@ func rename(head []byte) []byte {
 
 // body redacts a body by its kind, and returns its data, or a changed copy.
 func (w *worker) body(b content.Body, declared []byte, depth int) []byte {
-	if b.Err != nil && !b.Encoded && !utf8.Valid(b.Data) || depth > maxParts {
+	if b.Err != nil && b.Kind != content.GRPC && !utf8.Valid(b.Data) || depth > maxParts {
 		return w.token(nil, whole, b.Data) // nobody can look into it
 	}
 	switch b.Kind {
@@ -136,9 +140,11 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 	e := &w.edit
 	defer func() { *e = edit{} }()
 	*e = edit{src: b}
-	switch k {
+	switch k = kindOf(k, b); k {
 	case content.JSON:
-		w.json(e, 0, len(b), 0, false)
+		if w.json(e, 0, len(b), 0, false) {
+			return w.line(e.end(), inText)
+		}
 		return w.shapes(e.end())
 	case content.NDJSON:
 		w.lines(e)
@@ -148,10 +154,10 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 		return w.shapes(w.urls(e.end()))
 	case content.Form:
 		w.form(e)
-		return w.shapes(e.end())
+		return w.shapes(w.encoded(w.urls(e.end())))
 	case content.XML, content.HTML:
 		w.markup(e)
-		b = e.end()
+		b = w.entities(e.end())
 		*e = edit{src: b}
 	}
 	w.json(e, 0, len(b), 0, true)
