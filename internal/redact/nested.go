@@ -264,7 +264,7 @@ var endsMarkup = setOf("<>\"'")
 // The beginnings of an object of JSON, and of a list of them, in base64.
 var packedJSON = [...]string{"eyJ", "W3si"}
 
-// packed redacts JSON that stands in text as base64.
+// packed redacts JSON that stands in text as base64 and has secrets in it.
 func (w *worker) packed(b []byte) []byte {
 	for _, begin := range packedJSON {
 		e := edit{src: b}
@@ -290,7 +290,8 @@ func (w *worker) packed(b []byte) []byte {
 
 var base64Chars = setOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/-_")
 
-// unpack redacts JSON in base64, whose padding begins at pad.
+// unpack puts a token in the place of JSON in base64, whose padding begins at pad,
+// if something in it is secret: within the base64 nobody would see the token.
 func (w *worker) unpack(e *edit, from, pad, to int) {
 	const shortest = 16
 	text := e.src[from:pad]
@@ -313,12 +314,7 @@ func (w *worker) unpack(e *edit, from, pad, to int) {
 	w.depth++
 	w.json(&inner, 0, n, 1, false)
 	w.depth--
-	if inner.out == nil {
-		return
+	if inner.out != nil {
+		w.hide(e, from, to)
 	}
-	e.cut(from, to)
-	if pad < to || len(text)%4 == 0 {
-		encoding = encoding.WithPadding(base64.StdPadding)
-	}
-	e.out = encoding.AppendEncode(e.out, inner.end())
 }

@@ -2,7 +2,6 @@ package redact
 
 import (
 	"encoding/base64"
-	"strings"
 	"testing"
 	"unicode/utf16"
 
@@ -77,19 +76,17 @@ func TestBodiesThatAreSomethingElse(t *testing.T) {
 	}
 }
 
-// JSON in base64 is redacted in it, in either alphabet, and padded if it has to be.
+// JSON in base64 that holds a secret is replaced whole, in either alphabet, padded
+// or not.
 func TestJSONInBase64(t *testing.T) {
 	t.Parallel()
 	r := redactor(t, config.Redact{})
 	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding} {
 		for _, doc := range []string{`{"message":{"password":"hunter2??>>"}}`, `[{"password":"hunter2??>>","a":"b"}]`} {
-			body := `{"data":"` + encoding.EncodeToString([]byte(doc)) + `","b":1}`
-			m := message("POST / HTTP/1.1\r\nContent-Type: application/json\r\n", body)
+			m := message("POST / HTTP/1.1\r\nContent-Type: application/json\r\n", `{"data":"`+encoding.EncodeToString([]byte(doc))+`","b":1}`)
 			r.Exchange(&traffic.Exchange{Request: m})
-			packed := strings.TrimSuffix(strings.TrimPrefix(string(m.Body), `{"data":"`), `","b":1}`)
-			plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(packed, "="))
-			if want := strings.Replace(doc, "hunter2??>>", "<s>", 1); err != nil || short(string(plain)) != want {
-				t.Errorf("%s: got %q, %v, want %q", m.Body, plain, err, want)
+			if got := short(string(m.Body)); got != `{"data":"<s>","b":1}` {
+				t.Errorf("%s: %s", doc, got)
 			}
 		}
 	}
