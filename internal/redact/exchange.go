@@ -159,6 +159,10 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 		w.markup(e)
 		b = w.entities(e.end())
 		*e = edit{src: b}
+	case content.Text:
+		w.settings(e)
+		b = e.end()
+		*e = edit{src: b}
 	}
 	w.json(e, 0, len(b), 0, true)
 	return w.line(e.end(), inText)

@@ -165,6 +165,43 @@ func nextByte(b []byte, i int, c byte) int {
 	return len(b)
 }
 
+// settings redacts what follows a secret name and a colon or an equals sign to the
+// end of its line, as in YAML, in files of settings, and in heads that a server
+// sends back.
+func (w *worker) settings(e *edit) {
+	for from := 0; from < len(e.src); {
+		to := nextByte(e.src, from, '\n')
+		line := e.src[from:to]
+		at := len(line) - len(bytes.TrimLeft(line, " \t-"))
+		end := at
+		for end < len(line) && nameChars[line[end]] {
+			end++
+		}
+		sign := len(line) - len(bytes.TrimLeft(line[end:], " \t"))
+		if end > at && sign < len(line) && (line[sign] == ':' || line[sign] == '=') && w.setting(line[at:end]) {
+			w.settingValue(e, from+sign+1, to)
+		}
+		from = to + 1
+	}
+}
+
+// setting says whether a name is that of a secret, or of a header that is.
+func (w *worker) setting(name []byte) bool {
+	return w.named(name, w.fields.has) || w.headers.has(name)
+}
+
+// settingValue redacts the value between two places, unless it is in quotes or
+// JSON, which are looked for everywhere, or a pair of a query.
+func (w *worker) settingValue(e *edit, from, to int) {
+	text := e.src[from:to]
+	from += len(text) - len(bytes.TrimLeft(text, " \t"))
+	to -= len(text) - len(bytes.TrimRight(text, " \t\r"))
+	if from >= to || bytes.IndexByte([]byte("\"'{["), e.src[from]) >= 0 || e.src[from-1] == '=' {
+		return
+	}
+	w.hide(e, from, to)
+}
+
 // nameBefore returns the name of what begins at the end of b, nil if it has none.
 func nameBefore(b []byte) []byte {
 	if n := len(b); n > 1 && b[n-1] == '=' && nameChars[b[n-2]] {

@@ -43,6 +43,10 @@ func TestBodiesThatAreSomethingElse(t *testing.T) {
 		"python":                        {"text/plain", `got {'user': 'u', 'password': 'x'}`, `got {'user': 'u', 'password': '<s>'}`},
 		"python in json":                {json, `{"m":"{'password': 'x'}"}`, `{"m":"{'password': '<s>'}"}`},
 		"ruby":                          {"text/plain", `{"token"=>"x", :pin => 'y'}`, `{"token"=>"<s>", :pin => '<s>'}`},
+		"yaml":                          {"application/yaml", "user: u\n- password: x y\n  pin : 12\ntoken: \"z\"\n", "user: u\n- password: <s>\n  pin : <s>\ntoken: \"<s>\"\n"},
+		"settings":                      {"text/plain", "user = u\npassword = x;y\r\n", "user = u\npassword = <s>\r\n"},
+		"a head that is sent back":      {"message/http", "TRACE / HTTP/1.1\r\nHost: h\r\nCookie: a=b\r\nX-Amz-Security-Token: x\r\n\r\n", "TRACE / HTTP/1.1\r\nHost: h\r\nCookie: <s>\r\nX-Amz-Security-Token: <s>\r\n\r\n"},
+		"names as text":                 {"application/xml", `<a><name>token</name> <value><string>x</string></value><name>b</name><value>y</value></a>`, `<a><name>token</name> <value><string><s></string></value><name>b</name><value>y</value></a>`},
 		"javascript":                    {"text/javascript", `var password = "x"; o = {token: 'y'}`, `var password = "<s>"; o = {token: '<s>'}`},
 		"a literal that does not end":   {"text/plain", "token: 'x\nnext line", "token: '<s>\nnext line"},
 		"escaped quotes":                {"text/plain", `token="x\"y" b="c"`, `token="<s>" b="c"`},
@@ -137,5 +141,57 @@ func TestMessagesOfGRPCWebAsText(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"\x0a\x15<s>\x10\x01", "grpc-status: 0\r\nset-cookie: a=<s>\r\n"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Nothing is left of a secret in whatever it is wrapped, wherever the body is cut.
+func TestWrappedSecretsInCutBodiesAreGone(t *testing.T) {
+	t.Parallel()
+	const s = "Zq7Kp2Vx9Lm4Rt8W"
+	r := redactor(t, config.Redact{})
+	jwt := "eyJhbGciOiJIUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"`+s+`"}`)) + "." + s + s
+	const form, json, events = "application/x-www-form-urlencoded", "application/json", "text/event-stream"
+	for name, tt := range map[string][2]string{
+		"json":     {json, `{"a":"b","password":"` + s + `","c":1}`},
+		"esc":      {json, `{"a":"b","pass\u0077ord":"` + s + `","c":1}`},
+		"instr":    {json, `{"a":"{\"password\":\"` + s + `\"}","c":1}`},
+		"instr2":   {json, `{"a":"{\"x\":\"{\\\"password\\\":\\\"` + s + `\\\"}\"}","c":1}`},
+		"log":      {json, `{"a":"got {\"password\":\"` + s + `\"}","c":1}`},
+		"arr":      {json, `{"secrets":["` + s + `",{"a":"` + s + `"}],"c":1}`},
+		"form":     {form, `a=b&password=` + s + `&c=d`},
+		"formjson": {form, `a=b&p=%7B%22password%22%3A%22` + s + `%22%7D&c=d`},
+		"nested":   {form, `a=b&next=%2Fa%3Fpassword%3D` + s + `%26x&c=d`},
+		"jwt":      {json, `{"a":"` + jwt + `","c":1}`},
+		"jwttext":  {"text/plain", `a ` + jwt + ` b`},
+		"bearer":   {"text/plain", `a Bearer ` + s + s + ` b`},
+		"bearerj":  {json, `{"a":"Bearer ` + s + s + ` b"}`},
+		"url":      {"text/plain", `a https://u:` + s + `@h/x b`},
+		"urlj":     {json, `{"a":"https://u:` + s + `@h/x b"}`},
+		"urlphp":   {json, `{"a":"https:\/\/u:` + s + `@h/x b"}`},
+		"xml":      {"application/xml", `<a><password>` + s + `</password><b token="` + s + `"/></a>`},
+		"cdata":    {"application/xml", `<a><password><![CDATA[` + s + `]]></password></a>`},
+		"html":     {"text/html", `<html><input name="password" value="` + s + `"><input value="` + s + `" name="password">`},
+		"ent":      {"text/html", `<html><a b="{&quot;password&quot;:&quot;` + s + `&quot;}">`},
+		"b64":      {json, `{"a":"` + base64.StdEncoding.EncodeToString([]byte(`{"x":1,"password":"`+s+`","b":"c"}`)) + `"}`},
+		"mp":       {"multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n" + s + "\r\n--b--\r\n"},
+		"mpb64":    {"multipart/form-data; boundary=b", "--b\r\nContent-Type: application/json\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.StdEncoding.EncodeToString([]byte(`{"x":1,"password":"`+s+`","b":"c"}`)) + "\r\n--b--\r\n"},
+		"graphql":  {json, `{"query":"{ login(password: \"` + s + `\", a: \"b\") { id } }"}`},
+		"py":       {"text/plain", `{'password': '` + s + `'}`},
+		"sse":      {events, "data: {\"password\":\ndata: \"" + s + "\"}\n\n"},
+		"ssetext":  {events, "data: password=" + s + " x\n\n"},
+		"lines":    {"application/x-ndjson", "{\"a\":1}\n{\"password\":\"" + s + "\"}\n"},
+	} {
+		for kept := 0; kept <= len(tt[1]); kept++ {
+			m := message("POST / HTTP/1.1\r\nContent-Type: "+tt[0]+"\r\n", tt[1][:kept])
+			m.Length = int64(len(tt[1]))
+			x := &traffic.Exchange{Request: m}
+			if kept == len(tt[1]) && len(leaks(x, []string{s})) != 1 {
+				t.Errorf("%s: the search does not find it", name)
+			}
+			r.Exchange(x)
+			for _, where := range leaks(x, []string{s}) {
+				t.Errorf("%s cut at %d: %q", name, kept, where)
+			}
+		}
 	}
 }
