@@ -154,7 +154,7 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 		return w.shapes(w.urls(e.end()))
 	case content.Form:
 		w.form(e)
-		return w.shapes(w.encoded(w.urls(e.end())))
+		return w.line(e.end(), inQuery) // other pairs may be parted by ; or stand in URLs
 	case content.XML, content.HTML:
 		w.markup(e)
 		b = w.entities(e.end())

@@ -66,6 +66,11 @@ func kindOf(k content.Kind, b []byte) content.Kind {
 		if isJSON(start) {
 			return content.JSON
 		}
+	case content.Text:
+		if isForm(start) {
+			return content.Form
+		}
+		return k
 	default:
 		return k
 	}
@@ -73,6 +78,11 @@ func kindOf(k content.Kind, b []byte) content.Kind {
 		return content.XML
 	}
 	return content.Text
+}
+
+// isForm says whether text has several pairs, and nothing that forms do not have.
+func isForm(b []byte) bool {
+	return bytes.IndexByte(b, '&') > 0 && bytes.IndexByte(b, '=') > 0 && !bytes.ContainsAny(b, " \t\r\n\"'<>{}")
 }
 
 // endsRun are the bytes that no percent-encoded text holds.
