@@ -23,7 +23,8 @@ const unpackLimit = 8 << 20
 // them; in its head the name of the field is then [content.Unpacked]. Length is
 // moved by as much as the body became longer or shorter, so that what lies
 // beyond a cut body, and whether it is cut, stays the same. Hash is replaced by
-// a keyed hash of itself, for that of a whole body would tell who guessed right.
+// a keyed hash of itself, for that of a whole body would tell who guessed right;
+// one that has been is kept, as tokens are: recordings are redacted already.
 func (r *Redactor) Exchange(x *traffic.Exchange) {
 	w := r.workers.Get().(*worker)
 	defer r.workers.Put(w)
@@ -90,8 +91,8 @@ func (w *worker) messageOf(m *traffic.Message) {
 		m.Head = rename(m.Head)
 	}
 	m.Trailer = w.head(m.Trailer, false)
-	if m.Hash != 0 {
-		m.Hash = max(1, w.number(binary.BigEndian.AppendUint64(w.value[:0], m.Hash)))
+	if m.Hash != 0 && m.Hash>>32 != marked {
+		m.Hash = w.markedNumber(binary.BigEndian.AppendUint64(w.value[:0], m.Hash))
 	}
 }
 

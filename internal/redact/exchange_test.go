@@ -165,6 +165,11 @@ func TestLengthsAndHashes(t *testing.T) {
 			t.Errorf("%q: %d bytes", m.Body, m.Length)
 		}
 	}
+	once := a.Hash
+	r.Exchange(&traffic.Exchange{Request: a})
+	if a.Hash != once {
+		t.Errorf("redacted twice: %d, once: %d", a.Hash, once)
+	}
 	if a.Hash == 7 || a.Hash != b.Hash || a.Hash == c.Hash || a.Hash == 0 {
 		t.Errorf("hashes %d %d %d", a.Hash, b.Hash, c.Hash)
 	}
@@ -258,7 +263,7 @@ func TestProtobuf(t *testing.T) {
 	}
 	w := newWorker(r)
 	token := string(w.token(nil, text, []byte("4111")))
-	want := build("anna", token, marked<<32|w.number(protowire.AppendVarint(nil, 1234))>>32, marked<<32|w.number(protowire.AppendFixed64(nil, 99))>>32)
+	want := build("anna", token, w.markedNumber(protowire.AppendVarint(nil, 1234)), w.markedNumber(protowire.AppendFixed64(nil, 99)))
 	if got[0] != string(want) {
 		t.Errorf("got %q, want %q", got[0], want)
 	}
