@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-proxy/understudy/internal/compare"
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/recording"
 	"github.com/understudy-proxy/understudy/internal/redact"
@@ -55,12 +57,21 @@ func shop(t *testing.T, change func(http.ResponseWriter, *http.Request) bool) (u
 // a key that nobody has.
 func record(t *testing.T, url string, requests ...*http.Request) (folder string) {
 	t.Helper()
+	return recordBy(t, config.Redact{}, url, requests...)
+}
+
+// captured is how much the recordings of these tests keep of a body, as `run` does.
+const captured = 256 << 10
+
+// recordBy is record with what is redacted, and how.
+func recordBy(t *testing.T, secrets config.Redact, url string, requests ...*http.Request) (folder string) {
+	t.Helper()
 	folder = t.TempDir()
 	w, err := recording.Create(folder, recording.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	redactor, err := redact.New(config.Redact{})
+	redactor, err := redact.New(secrets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +105,9 @@ func record(t *testing.T, url string, requests ...*http.Request) (folder string)
 		x.Primary = traffic.Outcome{
 			Backend: "shop-v1", Status: answer.StatusCode, Bytes: int64(len(body)), First: time.Millisecond, End: time.Millisecond,
 			Answer: &traffic.Message{Head: []byte(head.String()), Body: body, Length: int64(len(body)), Whole: true},
+		}
+		if len(body) > captured {
+			x.Primary.Answer.Body, x.Primary.Answer.Hash = body[:captured], xxhash.Sum64(body)
 		}
 		redactor.Exchange(x)
 		if !w.Offer(x) {
@@ -317,6 +331,52 @@ backends:
 	for name, want := range map[string]string{"": "several mirrors", "v9": `no mirror "v9"`} {
 		if _, err := (&replayOptions{config: file, mirror: name}).rules(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("mirror %q: %v", name, err)
+		}
+	}
+}
+
+// A body that is longer than what was kept of it is compared with one that the same
+// version answers now: it is the same, and with the key that it was recorded with,
+// another end of it is found.
+func TestReplayComparesBodiesThatWereCut(t *testing.T) {
+	t.Parallel()
+	const key = "a long text that nobody can guess"
+	file := filepath.Join(t.TempDir(), "understudy.yaml")
+	text := `listeners: [{name: web, address: "127.0.0.1:8080", protocol: HTTP}]
+routes: [{name: shop, rules: [{backends: [{name: v1}], mirrors: [{backend: v2}]}]}]
+backends:
+  - {name: v1, endpoints: ["127.0.0.1:9000"]}
+  - {name: v2, endpoints: ["127.0.0.1:9001"]}
+redact: {key: "` + key + `"}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	long := func(end string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Type", "text/plain")
+			fmt.Fprintf(w, "password=hunter2&%s%s", strings.Repeat("0123456789", captured/10), end)
+			return true
+		}
+	}
+	recorded, _ := shop(t, long("end"))
+	for _, test := range []struct {
+		name   string
+		redact config.Redact
+		end    string
+		args   []string
+		want   compare.Class
+	}{
+		{"without a key", config.Redact{}, "end", nil, compare.Match},
+		{"with a key", config.Redact{Key: key}, "end", []string{"--config", file}, compare.Match},
+		{"another end", config.Redact{Key: key}, "END", []string{"--config", file}, compare.Diff},
+		{"a longer one", config.Redact{}, "the end", nil, compare.Diff},
+	} {
+		folder := recordBy(t, test.redact, recorded, gets(1, 1)...)
+		target, _ := shop(t, long(test.end))
+		said := replayJSON(t, ExitTooFew, append([]string{folder, "--target", target, "--once"}, test.args...)...)
+		if classes := said.Report.Mirrors[0].Classes; classes[test.want] != 1 {
+			t.Errorf("%s: %v", test.name, classes)
 		}
 	}
 }

@@ -35,6 +35,7 @@ func replayRun(ctx context.Context, opts *replayOptions) error {
 	if err != nil {
 		return err
 	}
+	opts.target.Body = int64(cfg.Capture.Body) // as much as was recorded can be compared
 	target, err := replay.NewTarget(ctx, opts.target)
 	if err != nil {
 		return &usageError{fmt.Errorf("--target: %w", err)}

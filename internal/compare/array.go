@@ -232,11 +232,15 @@ func (c *Comparer) identified(s *stretch, matches []int32) bool {
 	bestShared, tried := 0, 0
 	for _, likely := range [...]bool{true, false} {
 		for i := range c.a.children(&s.a[0]) {
-			name := c.a.in(c.a.nodes[int(s.a[0].first)+i].name)
-			names := []string{string(name)}
-			if likelyKey(name) != likely || tried == maxKeys || c.a.scalarAt(&s.a[0], names) == nil {
+			if tried == maxKeys {
+				break
+			}
+			m := &c.a.nodes[int(s.a[0].first)+i]
+			name := c.a.in(m.name)
+			if likelyKey(name) != likely || !c.a.inside(m).identifies() {
 				continue
 			}
+			names := []string{string(name)}
 			tried++
 			if shared := c.shared(s, names, nil); shared > bestShared {
 				best, bestShared = names, shared
@@ -300,8 +304,19 @@ func (t *tree) scalarAt(n *node, names []string) *node {
 			return nil
 		}
 	}
-	if n.form != text && n.form != number {
+	if !n.identifies() {
 		return nil
+	}
+	return n
+}
+
+// identifies says that a node may identify what it is a member of.
+func (n *node) identifies() bool { return n.form == text || n.form == number }
+
+// inside returns what is in a group of one; of anything else, itself.
+func (t *tree) inside(n *node) *node {
+	if n.is&grouped != 0 && n.count == 1 {
+		return &t.nodes[n.first]
 	}
 	return n
 }
@@ -317,10 +332,7 @@ func (t *tree) memberOf(n *node, name string) *node {
 		if string(t.in(m.name)) != name {
 			continue
 		}
-		if m.is&grouped != 0 && m.count == 1 {
-			return &t.nodes[m.first]
-		}
-		return m
+		return t.inside(m)
 	}
 	return nil
 }

@@ -29,6 +29,13 @@ var volatile = map[string]bool{
 	"x-runtime": true, "x-served-by": true, "x-timer": true, "x-trace-id": true, "x-vercel-id": true,
 }
 
+// unordered are lists without an order, in which the case of letters says nothing:
+// servers put them together as they like.
+var unordered = map[string]bool{
+	"access-control-allow-headers": true, "access-control-allow-methods": true, "access-control-expose-headers": true, "allow": true,
+	"cache-control": true, "vary": true,
+}
+
 // grpcFields are sent in the head if there are no messages: they are compared as
 // if they were trailers always.
 var grpcFields = []string{"grpc-status", "grpc-message", "grpc-status-details-bin"}
@@ -141,6 +148,8 @@ func (c *Comparer) header(t *tree, all []field, method string) {
 			t.scalar(present, span{})
 		case string(name) == "content-type":
 			t.scalar(text, t.keep(mediaType(t.in(f.value))))
+		case unordered[string(name)]:
+			t.scalar(text, t.list(all[first:i]))
 		case i-first == 1:
 			t.scalar(text, f.value)
 		default:
@@ -154,6 +163,23 @@ func (c *Comparer) header(t *tree, all []field, method string) {
 		}
 		t.named(f.name, at)
 	}
+}
+
+// list keeps the elements of lists, sorted, as one list.
+func (t *tree) list(all []field) span {
+	if v := t.in(all[0].value); len(all) == 1 && bytes.IndexByte(v, ',') < 0 && !bytes.ContainsFunc(v, unicode.IsUpper) {
+		return all[0].value
+	}
+	var items [][]byte
+	for _, f := range all {
+		for item := range bytes.SplitSeq(bytes.ToLower(t.in(f.value)), []byte{','}) {
+			if item = bytes.TrimSpace(item); len(item) > 0 {
+				items = append(items, item)
+			}
+		}
+	}
+	slices.SortFunc(items, bytes.Compare)
+	return t.keep(bytes.Join(items, []byte(", ")))
 }
 
 // listed says that a list with commas holds a name.

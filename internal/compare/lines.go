@@ -71,7 +71,10 @@ func (t *tree) addNDJSON(s span, prefix bool) bool {
 		if len(bytes.TrimSpace(t.in(line))) == 0 {
 			continue
 		}
-		if !t.addJSON(line, false) && !last {
+		if last {
+			break // not whole, though it may look so: 12 of 123
+		}
+		if !t.addJSON(line, false) {
 			t.open = t.open[:begun]
 			return false
 		}

@@ -24,7 +24,7 @@ func plain(dst, n []byte) []byte {
 			if err != nil || math.Abs(f) >= 1e21 || f != 0 && math.Abs(f) < 1e-9 {
 				return n
 			}
-			return strconv.AppendFloat(dst, f, 'f', -1, 64)
+			return strconv.AppendFloat(dst, f+0, 'f', -1, 64) // -0 + 0 is 0
 		}
 	}
 	if point >= 0 {

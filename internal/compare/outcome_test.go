@@ -134,6 +134,33 @@ func TestBodiesThatWereNotKeptWhole(t *testing.T) {
 	}
 }
 
+// Of bodies with content encodings, what lies beyond the cut was made by a
+// compressor: its length and hash say nothing of the content.
+func TestEncodedBodiesThatWereNotKeptWhole(t *testing.T) {
+	t.Parallel()
+	const body = `{"a":1,"items":["first","second","third"],"z":1}`
+	for name, test := range map[string]struct {
+		primary, shadow string // a field of the head
+		want            string
+	}{
+		"both":    {"Content-Unpacked: gzip", "Content-Unpacked: gzip", "match cut\n"},
+		"one":     {"X: 1", "X: 1\nContent-Unpacked: br", "diff cut\nextra header.content-encoding: absent -> string br (word)\n"},
+		"neither": {"X: 1", "X: 1", "diff cut\nlength body: bytes  -> bytes  delta 9\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const head = "HTTP/1.1 200 OK\nContent-Type: application/json\n"
+			primary, shadow := cutAt(30, head+test.primary, body), cutAt(30, head+test.shadow, body)
+			shadow.Answer.Length += 9
+			shadow.Answer.Hash++
+			got := New(nil).Compare(&traffic.Exchange{}, primary, shadow, Options{})
+			if got := written(got); got != test.want {
+				t.Errorf("got\n%swant\n%s", got, test.want)
+			}
+		})
+	}
+}
+
 // What is noise before the cut makes lengths and hashes differ, and says nothing
 // of what follows.
 func TestNoiseBeforeTheCut(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/understudy-proxy/understudy/internal/content"
 )
 
 // Descriptors finds the types of protobuf by their full names, as
@@ -46,6 +48,25 @@ const maxGuesses = 64
 // prefixSize is how many bytes gRPC puts before each message.
 const prefixSize = 5
 
+// What the first byte of that says of a message; trailers are of gRPC-Web only.
+const (
+	packedFlag  = 0x01
+	trailerFlag = 0x80
+)
+
+// addTrailer adds the fields of a trailer that gRPC-Web sends as a message, as
+// those of a header: in any order, and in lower case.
+func (t *tree) addTrailer(s span) {
+	begun := t.begin()
+	for name, value := range content.Lines(t.in(s)) {
+		f := t.keepField(name, value)
+		at := t.begin()
+		t.scalar(text, f.value)
+		t.named(f.name, at)
+	}
+	t.group(begun, fields)
+}
+
 // addGRPC adds the messages of a call. It returns false, and has added nothing,
 // if they are none.
 func (t *tree) addGRPC(s span, of protoreflect.MessageDescriptor, prefix bool) bool {
@@ -56,11 +77,14 @@ func (t *tree) addGRPC(s span, of protoreflect.MessageDescriptor, prefix bool) b
 			break
 		}
 		size := binary.BigEndian.Uint32(b[1:])
-		if b[0] > 1 || uint64(size) > uint64(len(b)-prefixSize) {
+		if b[0]&^(packedFlag|trailerFlag) != 0 || uint64(size) > uint64(len(b)-prefixSize) {
 			break
 		}
 		message := span{s.at + prefixSize, size}
-		if b[0] == 1 || !t.addProtobuf(message, of) {
+		switch {
+		case b[0] == trailerFlag:
+			t.addTrailer(message)
+		case b[0] != 0 || !t.addProtobuf(message, of):
 			t.scalar(opaque, message) // compressed, or of another type than it should be
 		}
 		s.at, s.size = s.at+prefixSize+size, s.size-prefixSize-size

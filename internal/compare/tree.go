@@ -183,7 +183,9 @@ func sum64(b []byte) uint64 {
 	case n > 16:
 		return xxhash.Sum64(b)
 	case n >= 8:
-		return mix(binary.LittleEndian.Uint64(b)+uint64(n), binary.LittleEndian.Uint64(b[n-8:]))
+		// The length comes in by a step of its own: added to the first word, it would
+		// be taken for a part of it, and 200000000 be 1000000000.
+		return mix(mix(binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[n-8:])), uint64(n))
 	case n >= 4:
 		return mix(uint64(binary.LittleEndian.Uint32(b))+uint64(n)<<32, uint64(binary.LittleEndian.Uint32(b[n-4:])))
 	case n > 0:

@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"encoding/base64"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
@@ -38,6 +39,9 @@ func (b *Body) decode() {
 	case bytes.HasPrefix(b.Data, []byte("\xfe\xff")), bytes.HasPrefix(b.Data, []byte("\xff\xfe")) && !bytes.HasPrefix(b.Data, []byte("\xff\xfe\x00\x00")):
 		b.Charset = "utf-16"
 	}
+	if wide := wideCharset(b.Data); wide != "" {
+		b.Charset = wide
+	}
 	from, ok := charsets[b.Charset]
 	if !ok {
 		return
@@ -47,9 +51,26 @@ func (b *Body) decode() {
 	}
 }
 
+// wideCharset recognises UTF-16 without a byte order mark by its first two
+// characters, which are ASCII in all that is no plain text: some that send it say
+// so nowhere, or say utf-16 and mean the other order than RFC 2781 does.
+func wideCharset(b []byte) string {
+	switch {
+	case len(b) < 4:
+	case b[0] == 0 && b[1] != 0 && b[2] == 0 && b[3] != 0:
+		return "utf-16be"
+	case b[0] != 0 && b[1] == 0 && b[2] != 0 && b[3] == 0:
+		return "utf-16le"
+	}
+	return ""
+}
+
 // Encode makes text of b.Charset from UTF-8: the reverse of what Read did. Text
 // that needs no change is returned as it is.
 func (b *Body) Encode(text []byte) []byte {
+	if b.base64 {
+		return base64.StdEncoding.AppendEncode(nil, text)
+	}
 	to, ok := charsets[b.Charset]
 	if !ok || b.Kind == Multipart || b.Kind == Protobuf || b.Kind == GRPC || b.Kind == Opaque {
 		return text

@@ -45,11 +45,13 @@ type Body struct {
 	// message's own memory if there was nothing to undo: it must not be changed.
 	Data     []byte
 	Kind     Kind
-	Charset  string // as declared, in lower case, or as the byte order mark says; empty if neither does
+	Charset  string // as declared, in lower case, or as the first bytes say; empty if neither does
 	Boundary string // of Multipart
 	Encoded  bool   // there were content encodings, and at least one was undone
 	Cut      bool   // Data is not all: it was not kept, broke off on the way, or is beyond the limit
 	Err      error  // an encoding that is unknown or broken; Data is what could be had nevertheless
+
+	base64 bool // the messages of gRPC-Web were text
 }
 
 // Read reads the body of m, which may be nil. Undoing encodings yields at most
@@ -70,6 +72,7 @@ func Read(m *traffic.Message, limit int64) Body {
 	b.undo(m.Head, limit)
 	b.describe(declared)
 	if b.Kind == GRPC {
+		b.unpackText(declared)
 		coding, _ := Lookup(m.Head, "grpc-encoding")
 		b.unpack(coding, limit)
 	}
@@ -96,8 +99,12 @@ func (b *Body) describe(declared []byte) {
 	kind, sure := kindOf(declared)
 	switch kind {
 	case Multipart:
-		if b.Boundary = string(Parameter(declared, "boundary")); b.Boundary == "" {
-			kind, sure = Opaque, true
+		b.Boundary = string(unescaped(Parameter(declared, "boundary")))
+		if b.Boundary == "" {
+			b.Boundary = firstBoundary(b.Data)
+		}
+		if b.Boundary == "" {
+			kind, sure = Opaque, false
 		}
 	case Protobuf, GRPC:
 	default:

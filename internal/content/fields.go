@@ -70,6 +70,21 @@ func Parameter(value []byte, name string) []byte {
 	return nil
 }
 
+// unescaped undoes the escapes of a quoted value. Without any it returns b itself.
+func unescaped(b []byte) []byte {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' && i+1 < len(b) {
+			i++
+		}
+		out = append(out, b[i])
+	}
+	return out
+}
+
 // cutParameter splits at the first semicolon outside of quotes.
 func cutParameter(b []byte) (item, rest []byte) {
 	quoted := false

@@ -1,6 +1,8 @@
 package content
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -93,6 +95,38 @@ func (b *Body) unpackFrame(f Frame, coding []byte, room int64) Frame {
 	}
 	b.Cut = b.Cut || cut
 	return Frame{Data: data, Trailer: f.Trailer, Whole: f.Whole && !cut && err == nil}
+}
+
+// unpackText undoes the base64 of gRPC-Web's text. What is none stays text.
+func (b *Body) unpackText(declared []byte) {
+	declared = trim(declared)
+	if len(declared) < len(grpcWebText) || !EqualFold(declared[:len(grpcWebText)], grpcWebText) {
+		return
+	}
+	text := make([]byte, 0, len(b.Data))
+	for _, c := range b.Data {
+		if !blank(c) {
+			text = append(text, c)
+		}
+	}
+	if b.Cut {
+		text = text[:len(text)&^3]
+	}
+	data := make([]byte, 0, base64.StdEncoding.DecodedLen(len(text)))
+	for len(text) > 0 {
+		group, rest := text, []byte(nil)
+		if end := bytes.IndexByte(text, '='); end >= 0 {
+			end = min((end+4)&^3, len(text))
+			group, rest = text[:end], text[end:]
+		}
+		decoded, err := base64.StdEncoding.AppendDecode(data, group)
+		if err != nil {
+			b.Kind = Text
+			return
+		}
+		data, text = decoded, rest
+	}
+	b.Data, b.base64 = data, true
 }
 
 func hasPacked(data []byte) bool {

@@ -35,6 +35,10 @@ var media = map[string]Kind{
 	"application/grpc-web":              GRPC,
 }
 
+// grpcWebText is what browsers that can read nothing but text are sent: messages
+// of gRPC in base64, which may be padded in between.
+const grpcWebText = "application/grpc-web-text"
+
 // kindOf returns the kind that a Content-Type declares, and whether that is all
 // that need be asked: what is declared as plain text, as octets or not at all may
 // be anything.
@@ -53,7 +57,7 @@ func kindOf(declared []byte) (kind Kind, sure bool) {
 		return Empty, false
 	case bytes.HasSuffix(t, []byte("+json")) && !bytes.HasPrefix(t, []byte("application/grpc")):
 		return JSON, true
-	case bytes.HasPrefix(t, []byte("application/grpc+")), bytes.HasPrefix(t, []byte("application/grpc-web+")):
+	case bytes.HasPrefix(t, []byte("application/grpc+")), bytes.HasPrefix(t, []byte("application/grpc-web+")), bytes.HasPrefix(t, []byte(grpcWebText)):
 		return GRPC, true
 	case bytes.HasSuffix(t, []byte("+xml")):
 		return XML, true
@@ -69,6 +73,17 @@ func kindOf(declared []byte) (kind Kind, sure bool) {
 		return Opaque, true
 	}
 	return Opaque, false
+}
+
+// firstBoundary returns the boundary of a multipart body whose head does not tell
+// it: what the first line says, if that can be one (RFC 2046 §5.1.1).
+func firstBoundary(data []byte) string {
+	line, _, ok := bytes.Cut(trim(data), []byte("\n"))
+	line, dashes := bytes.CutPrefix(trim(line), []byte("--"))
+	if !ok || !dashes || len(line) == 0 || len(line) > 70 || bytes.IndexByte(line, '"') >= 0 {
+		return ""
+	}
+	return string(line)
 }
 
 // sniff guesses the kind by the first bytes. declared is what was said without

@@ -187,9 +187,9 @@ func (r *blockReader) header() (blockHeader, error) {
 		return blockHeader{}, io.EOF
 	}
 	var b [blockHeaderSize]byte
-	n, err := r.in.ReadAt(b[:], r.at)
+	n, err := r.in.ReadAt(b[:min(blockHeaderSize, r.size-r.at)], r.at)
 	if n < len(b) {
-		if err != io.EOF {
+		if err != nil && err != io.EOF {
 			return blockHeader{}, err
 		}
 		return blockHeader{}, errCut
@@ -278,7 +278,9 @@ func (r *blockReader) readIndex() (*index, bool) {
 func (r *blockReader) resync() bool {
 	window := make([]byte, 64<<10)
 	for from := r.at + 1; from+blockHeaderSize <= r.size; from += int64(len(window)) - blockHeaderSize {
-		n, _ := r.in.ReadAt(window, from)
+		// No further than the file went when it was opened: what was written since
+		// does not make the block that was being written a damaged one.
+		n, _ := r.in.ReadAt(window[:min(int64(len(window)), r.size-from)], from)
 		for start := 0; ; start++ {
 			found := bytes.Index(window[start:n], r.marker[:])
 			if found < 0 || start+found+blockHeaderSize > n {

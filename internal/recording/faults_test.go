@@ -502,6 +502,26 @@ func TestASegmentMayBeCutAnywhere(t *testing.T) {
 	}
 }
 
+// A block that was being written when the segment was opened is the unfinished
+// end, even if it is whole by the time it is read, and others follow.
+func TestABlockThatIsBeingWrittenIsNotDamaged(t *testing.T) {
+	t.Parallel()
+	path, offsets := threeBlocks(t, t.TempDir())
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := offsets[0] + 1; size < offsets[1]; size++ {
+		blocks, err := newBlockReader(bytes.NewReader(whole), size, newDecoder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := blocks.header(); err != errCut || blocks.resync() {
+			t.Fatalf("of %d bytes: %v, goes on at %d", size, err, blocks.at)
+		}
+	}
+}
+
 func TestWhatIsNoSegmentIsNamed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

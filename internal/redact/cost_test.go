@@ -105,6 +105,7 @@ func TestBodiesThatAreMadeToBeSlow(t *testing.T) {
 	for _, part := range []string{
 		"=a", "a=", "=[", "&a=[\"", "=\"", "token=", `"`, `\"`, `\\`, `"a":`, `"token":`, `{"a":"{\"`, "[", "{", `"","`, "://", "://a:", "eyJ", ".eyJ", "eyJaaaaa.", "eyJaaaaaaaa.eyJ", "b", "basic ", "Bearer+",
 		"<", "<a", "<a=", "<a b='", "<![CDATA[", "<token>", "</token>", "<!--", "\n--b", "\n--b\n\n", "%7B%22", "data:", "\n\n", " ", "\n",
+		"%3D", "%25", "a%3D&", "%3D=", "eyJ=", "W3si", " eyJhIjoi", "&#34;", "&quot;\"", "token: '", "token:'\n", "'", `a='\\`, "token = \\", `"\\"`, `"{\\"a\\":`, "--", "x\x00",
 	} {
 		for _, declared := range fuzzed {
 			body := strings.Repeat(part, 1<<18/len(part))

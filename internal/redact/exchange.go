@@ -23,7 +23,8 @@ const unpackLimit = 8 << 20
 // them; in its head the name of the field is then [content.Unpacked]. Length is
 // moved by as much as the body became longer or shorter, so that what lies
 // beyond a cut body, and whether it is cut, stays the same. Hash is replaced by
-// a keyed hash of itself, for that of a whole body would tell who guessed right.
+// a keyed hash of itself, for that of a whole body would tell who guessed right;
+// one that has been is kept, as tokens are: recordings are redacted already.
 func (r *Redactor) Exchange(x *traffic.Exchange) {
 	w := r.workers.Get().(*worker)
 	defer r.workers.Put(w)
@@ -65,7 +66,11 @@ func (w *worker) string(s string, in place) string {
 func (w *worker) line(b []byte, in place) []byte {
 	e := edit{src: b}
 	w.pairs(&e, 0, len(b), in)
-	return w.shapes(w.urls(e.end()))
+	b = w.urls(e.end())
+	if in == inText {
+		b = w.literals(b)
+	}
+	return w.shapes(w.encoded(b))
 }
 
 func (w *worker) messageOf(m *traffic.Message) {
@@ -86,8 +91,8 @@ func (w *worker) messageOf(m *traffic.Message) {
 		m.Head = rename(m.Head)
 	}
 	m.Trailer = w.head(m.Trailer, false)
-	if m.Hash != 0 {
-		m.Hash = max(1, w.number(binary.BigEndian.AppendUint64(w.value[:0], m.Hash)))
+	if m.Hash != 0 && m.Hash>>32 != marked {
+		m.Hash = w.markedNumber(binary.BigEndian.AppendUint64(w.value[:0], m.Hash))
 	}
 }
 
@@ -115,7 +120,7 @@ func rename(head []byte) []byte {
 
 // body redacts a body by its kind, and returns its data, or a changed copy.
 func (w *worker) body(b content.Body, declared []byte, depth int) []byte {
-	if b.Err != nil && !b.Encoded && !utf8.Valid(b.Data) || depth > maxParts {
+	if b.Err != nil && b.Kind != content.GRPC && !utf8.Valid(b.Data) || depth > maxParts {
 		return w.token(nil, whole, b.Data) // nobody can look into it
 	}
 	switch b.Kind {
@@ -136,9 +141,11 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 	e := &w.edit
 	defer func() { *e = edit{} }()
 	*e = edit{src: b}
-	switch k {
+	switch k = kindOf(k, b); k {
 	case content.JSON:
-		w.json(e, 0, len(b), 0, false)
+		if w.json(e, 0, len(b), 0, false) {
+			return w.line(e.end(), inText)
+		}
 		return w.shapes(e.end())
 	case content.NDJSON:
 		w.lines(e)
@@ -148,9 +155,13 @@ func (w *worker) plain(k content.Kind, b []byte) []byte {
 		return w.shapes(w.urls(e.end()))
 	case content.Form:
 		w.form(e)
-		return w.shapes(e.end())
+		return w.line(e.end(), inQuery) // other pairs may be parted by ; or stand in URLs
 	case content.XML, content.HTML:
 		w.markup(e)
+		b = w.entities(e.end())
+		*e = edit{src: b}
+	case content.Text:
+		w.settings(e)
 		b = e.end()
 		*e = edit{src: b}
 	}

@@ -24,6 +24,12 @@ func TestHeads(t *testing.T) {
 		"no scheme":         {"Authorization: abc", "Authorization: <s>"},
 		"cookies":           {`Cookie: a=1; sid="x y"; locale=tr;b=; odd`, `Cookie: a=<s>; sid="<s>"; locale=tr;b=; <s>`},
 		"set-cookie":        {"Set-Cookie: sid=abc; Path=/; HttpOnly", "Set-Cookie: sid=<s>; Path=/; HttpOnly"},
+		"cookies in a list": {"Set-Cookie: a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT, b=2; Path=/, c=3, d=4", "Set-Cookie: a=<s>; Expires=Wed, 21 Oct 2026 07:28:00 GMT, b=<s>; Path=/, c=<s>"},
+		"odd attributes":    {"Set-Cookie: a=1; Secure; Token=x", "Set-Cookie: a=<s>; Secure; Token=<s>"},
+		"names of fields":   {"access-token: abc", "access-token: <s>"},
+		"with an x":         {"X-Refresh_Token: abc", "X-Refresh_Token: <s>"},
+		"a url in a url":    {"Location: /login?next=%2Fa%3Ftoken%3Dx%26b%3D1", "Location: /login?next=%2Fa%3Ftoken%3D<s>%26b%3D1"},
+		"a quoted quote":    {`X-Thing: secret="c\"d", e=f`, `X-Thing: secret="<s>", e=f`},
 		"configured":        {"x-internal_id: 7", "x-internal_id: <s>"},
 		"built in":          {"X-Auth-Token:\tabc ", "X-Auth-Token:\t<s> "},
 		"kept":              {"X-Api-Key: abc", "X-Api-Key: abc"},
@@ -159,6 +165,11 @@ func TestLengthsAndHashes(t *testing.T) {
 			t.Errorf("%q: %d bytes", m.Body, m.Length)
 		}
 	}
+	once := a.Hash
+	r.Exchange(&traffic.Exchange{Request: a})
+	if a.Hash != once {
+		t.Errorf("redacted twice: %d, once: %d", a.Hash, once)
+	}
 	if a.Hash == 7 || a.Hash != b.Hash || a.Hash == c.Hash || a.Hash == 0 {
 		t.Errorf("hashes %d %d %d", a.Hash, b.Hash, c.Hash)
 	}
@@ -252,7 +263,7 @@ func TestProtobuf(t *testing.T) {
 	}
 	w := newWorker(r)
 	token := string(w.token(nil, text, []byte("4111")))
-	want := build("anna", token, marked<<32|w.number(protowire.AppendVarint(nil, 1234))>>32, marked<<32|w.number(protowire.AppendFixed64(nil, 99))>>32)
+	want := build("anna", token, w.markedNumber(protowire.AppendVarint(nil, 1234)), w.markedNumber(protowire.AppendFixed64(nil, 99)))
 	if got[0] != string(want) {
 		t.Errorf("got %q, want %q", got[0], want)
 	}

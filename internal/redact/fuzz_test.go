@@ -23,7 +23,8 @@ func FuzzMessage(f *testing.F) {
 		`{"password":"a\u0062","b":[{"token":1}],"c":{"d":{"e":"x"}},"f":"{\"pin\":[true,null]}"}`, "{\"token\":\"x\"}\n{\"pan\":1", "data: {\"token\":\ndata: 1}\n\n",
 		"password=x&a[token]=y&b=%7B%22pin%22%3A1%7D", "--b\r\nContent-Disposition: form-data; name=pin\r\n\r\n1\r\n--b--", "<a pin='1'><token>x</token></a>",
 		`<input value=x name=token><a href="//u:p@h/?pin=1">`, "\x22\x03\x0a\x01x\x28\x05", "\x00\x00\x00\x00\x05\x22\x03\x0a\x01x", "\x00\x00\x00\x00\x0b{\"token\":1}",
-		"Bearer abcdefgh12345678 eyJhbGciOiJI.eyJzdWIiOiIx.c", `it"s {"token":"x`,
+		`{"a":" {\"pin\":\"x\"}","b":"{\"c\":\"{\\\"d\\\":\\\"token='x'\\\"}\"}"}`, `{token: "x", 'pin' => 'y\'z'}`, "a=%2Fb%3Ftoken%3Dx%2522&{\"pin\":1}", `<a b="{&quot;pin&quot;:&quot;x&quot;}">`,
+		`{"a":"eyJwaW4iOiJ4eXoifQ=="}`, "Bearer abcdefgh12345678 eyJhbGciOiJI.eyJzdWIiOiIx.c", `it"s {"token":"x`,
 	} {
 		f.Add("Cookie: a=b\r\nX-A: https://u:p@h/?token=x;y\r\n", []byte(body), uint8(i), uint8(i%3))
 	}

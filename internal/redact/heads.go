@@ -26,7 +26,7 @@ func (w *worker) head(head []byte, startLine bool) []byte {
 		from := cap(e.src) - cap(value) // value is a part of src
 		w.field(&e, name, from, from+len(value))
 	}
-	return w.shapes(w.urls(e.end()))
+	return w.shapes(w.encoded(w.urls(e.end())))
 }
 
 // field redacts the value of a field, which stands between two places.
@@ -46,11 +46,7 @@ func (w *worker) field(e *edit, name []byte, from, to int) {
 			at = end + 1
 		}
 	case content.EqualFold(name, "set-cookie"):
-		end := to
-		if i := bytes.IndexByte(value, ';'); i >= 0 {
-			end = from + i
-		}
-		w.cookie(e, from, end)
+		w.setCookies(e, from, to)
 	case content.EqualFold(name, "authorization"), content.EqualFold(name, "proxy-authorization"):
 		if i := bytes.IndexByte(value, ' '); i > 0 { // the scheme says nothing
 			from += i
@@ -62,6 +58,42 @@ func (w *worker) field(e *edit, name []byte, from, to int) {
 	default:
 		w.hide(e, from, to)
 	}
+}
+
+// setCookies redacts the values of a Set-Cookie field, which some programs make
+// one of several with commas between. Of attributes, those stay that say nothing
+// but how a cookie is kept.
+func (w *worker) setCookies(e *edit, from, to int) {
+	for first := true; from < to; first = false {
+		end := to
+		if i := bytes.IndexByte(e.src[from:to], ';'); i >= 0 {
+			end = from + i
+		}
+		if first {
+			w.cookie(e, from, end)
+		} else {
+			w.attribute(e, from, end)
+		}
+		from = end + 1
+	}
+}
+
+// attribute looks at an attribute of a cookie, which may be the last one before
+// the next cookie.
+func (w *worker) attribute(e *edit, from, to int) {
+	for comma := from; ; comma++ {
+		n := bytes.IndexByte(e.src[comma:to], ',')
+		if n < 0 {
+			break
+		}
+		comma += n
+		name, _, ok := bytes.Cut(bytes.TrimLeft(e.src[comma+1:to], " \t"), []byte{'='})
+		if ok && isToken(string(name)) { // and not the comma of a date
+			w.cookie(e, comma+1, to)
+			return
+		}
+	}
+	w.pairs(e, from, to, inText)
 }
 
 // cookie redacts the value of a cookie that stands between two places, and all

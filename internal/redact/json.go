@@ -31,18 +31,25 @@ type scanner struct {
 	next   *path
 }
 
-// json redacts the members of JSON between two places.
-func (w *worker) json(e *edit, from, to, depth int, loose bool) {
+// json redacts the members of JSON between two places, and says whether it is
+// none, or not whole.
+func (w *worker) json(e *edit, from, to, depth int, loose bool) bool {
 	s := scanner{worker: w, e: e, end: to, depth: depth, loose: loose, next: w.paths, lines: holdsLine(e.src[from:to])}
 	base := len(w.stack)
 	s.scan(from, base)
 	w.stack = w.stack[:base]
+	return s.loose
 }
 
 // holdsLine says whether text may hold what line looks for by more than its
-// looks.
+// looks, or strings that have to be unescaped to say.
 func holdsLine(b []byte) bool {
-	return bytes.IndexByte(b, '=') >= 0 || bytes.Contains(b, []byte("://"))
+	for _, c := range [...]byte{'=', '\\', '\'', '%'} {
+		if bytes.IndexByte(b, c) >= 0 {
+			return true
+		}
+	}
+	return bytes.Contains(b, []byte("://"))
 }
 
 // lines redacts lines of JSON, each by itself.
@@ -52,7 +59,11 @@ func (w *worker) lines(e *edit) {
 		if i := bytes.IndexByte(e.src[from:], '\n'); i >= 0 {
 			to = from + i
 		}
-		w.json(e, from, to, 0, false)
+		if isJSON(e.src[from:to]) {
+			w.json(e, from, to, 0, false)
+		} else {
+			w.mixed(e, from, to)
+		}
 		from = to + 1
 	}
 }
@@ -72,16 +83,25 @@ func (w *worker) events(e *edit) {
 				break
 			}
 		}
-		s := scanner{worker: w, e: e, end: to, events: true, next: w.paths, lines: holdsLine(e.src[from:to])}
-		if bytes.IndexByte(e.src[from:to], '"') < 0 {
-			w.pairs(e, from, to, inText) // it is no JSON
-		} else {
+		if isJSON(dataOf(e.src[from:to])) {
+			s := scanner{worker: w, e: e, end: to, events: true, next: w.paths, lines: holdsLine(e.src[from:to])}
 			base := len(w.stack)
 			s.scan(from, base)
 			w.stack = w.stack[:base]
+		} else {
+			w.mixed(e, from, to)
 		}
 		from = to + 1
 	}
+}
+
+// dataOf returns an event from its first data on.
+func dataOf(event []byte) []byte {
+	if data, ok := bytes.CutPrefix(event, []byte("data:")); ok {
+		return data
+	}
+	_, data, _ := bytes.Cut(event, []byte("\ndata:"))
+	return data
 }
 
 func (s *scanner) scan(i, base int) {
@@ -129,11 +149,10 @@ func (s *scanner) value(open, end, after int, closed bool) int {
 }
 
 // inString redacts what is secret in the text of a string: members of JSON that
-// lies in it, or else pairs and URLs.
+// lies in it, pairs and URLs.
 func (s *scanner) inString(from, to int) {
 	text := s.e.src[from:to]
-	json := len(text) > 4 && (text[0] == '{' || text[0] == '[') && s.depth < maxNested && bytes.IndexByte(text, '\\') >= 0
-	if !json && !(s.lines && holdsLine(text)) {
+	if !s.lines || !holdsLine(text) {
 		return
 	}
 	escaped := bytes.IndexByte(text, '\\') >= 0
@@ -141,11 +160,20 @@ func (s *scanner) inString(from, to int) {
 		text = s.unescaped(text)
 	}
 	var hidden []byte
-	if json {
+	switch quoted := escaped && bytes.IndexByte(text, '"') >= 0; {
+	case quoted && s.depth >= maxNested:
+		s.hide(s.e, from, to) // it cannot be looked into
+		return
+	case quoted:
 		e := edit{src: text}
-		s.worker.json(&e, 0, len(text), s.depth+1, false)
-		hidden = s.urls(e.end()) // it may be no JSON after all
-	} else {
+		whole := isJSON(text)
+		s.worker.json(&e, 0, len(text), s.depth+1, !whole)
+		if hidden = e.end(); whole {
+			hidden = s.urls(hidden)
+		} else {
+			hidden = s.line(hidden, inText)
+		}
+	default:
 		hidden = s.line(text, inText)
 	}
 	if same(hidden, text) {

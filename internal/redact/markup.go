@@ -12,6 +12,7 @@ import (
 func (w *worker) markup(e *edit) {
 	src := e.src
 	var secret []byte // the name of the element that is redacted
+	labelled := false // the text of an element before said that the next one is secret
 	depth := 0        // of elements of that name in it
 	for i := 0; i < len(src); {
 		open := bytes.IndexByte(src[i:], '<')
@@ -21,6 +22,8 @@ func (w *worker) markup(e *edit) {
 		open += i
 		if secret != nil {
 			w.hideText(e, i, open)
+		} else if isLabel(src[:i]) && w.named(bytes.TrimSpace(src[i:open]), w.fields.has) {
+			labelled = true
 		}
 		if open == len(src) {
 			return
@@ -51,8 +54,9 @@ func (w *worker) markup(e *edit) {
 			if depth == 0 {
 				secret = nil
 			}
-		case secret == nil && !closes && w.tag(e, open, end, name) && !alone:
+		case secret == nil && !closes && (w.tag(e, open, end, name) || labelled) && !alone:
 			secret, depth = name, 1
+			labelled = false
 		}
 	}
 }
@@ -86,6 +90,17 @@ func (w *worker) tag(e *edit, from, to int, name []byte) bool {
 		return named
 	}
 	return named || byAttribute && isValue(name)
+}
+
+// isLabel says whether b ends with a tag of an element whose text names the next
+// one, as <name>token</name><value>…</value> of XML-RPC and property lists.
+func isLabel(b []byte) bool {
+	for _, label := range [...]string{"<name>", "<key>"} {
+		if bytes.HasSuffix(b, []byte(label)) {
+			return true
+		}
+	}
+	return false
 }
 
 // isValue says whether an element that is named by an attribute has its value as

@@ -14,7 +14,9 @@ const maxParts = 3
 func (w *worker) multipart(b content.Body, depth int) []byte {
 	e := edit{src: b.Data}
 	line := append([]byte("--"), b.Boundary...)
-	for i := nextBoundary(b.Data, line, 0); i < len(b.Data); {
+	i := nextBoundary(b.Data, line, 0)
+	w.mixed(&e, 0, i) // what is before the parts; all of it if the boundary is wrong
+	for i < len(b.Data) {
 		from := i + len(line)
 		i = nextBoundary(b.Data, line, from)
 		w.part(&e, from, i, depth, b.Cut && i == len(b.Data))
@@ -41,7 +43,8 @@ func nextBoundary(data, line []byte, i int) int {
 func (w *worker) part(e *edit, from, to, depth int, cut bool) {
 	part := e.src[from:to]
 	i := bytes.IndexByte(part, '\n')
-	if i < 0 || bytes.HasPrefix(part, []byte("--")) {
+	if i < 0 || bytes.HasPrefix(part, []byte("--")) { // what is behind the parts
+		w.mixed(e, from, to)
 		return
 	}
 	from += i + 1
@@ -88,16 +91,22 @@ func (w *worker) partBody(head, body []byte, depth int, cut bool) []byte {
 	declared, _ := content.LookupLine(head, "content-type")
 	coding, _ := content.LookupLine(head, "content-transfer-encoding")
 	if !content.EqualFold(coding, "base64") {
-		return w.body(content.Describe(declared, body, cut), declared, depth+1)
+		b := content.Describe(declared, body, cut)
+		hidden := w.body(b, declared, depth+1)
+		if same(hidden, b.Data) {
+			return body
+		}
+		return b.Encode(hidden)
 	}
 	plain := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
 	n, err := base64.StdEncoding.Decode(plain, body)
 	if err != nil && !cut {
 		return w.token(nil, whole, body)
 	}
-	hidden := w.body(content.Describe(declared, plain[:n], cut), declared, depth+1)
-	if same(hidden, plain[:n]) {
+	b := content.Describe(declared, plain[:n], cut)
+	hidden := w.body(b, declared, depth+1)
+	if same(hidden, b.Data) {
 		return body
 	}
-	return base64.StdEncoding.AppendEncode(nil, hidden)
+	return base64.StdEncoding.AppendEncode(nil, b.Encode(hidden))
 }

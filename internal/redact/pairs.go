@@ -53,7 +53,11 @@ func startsJSON(b []byte) bool {
 
 // jsonPair redacts what is secret in a value that is JSON.
 func (w *worker) jsonPair(e *edit, from, to int) {
-	if from >= to || w.depth >= maxNested {
+	if from >= to {
+		return
+	}
+	if w.depth >= maxNested {
+		w.hide(e, from, to) // it cannot be looked into
 		return
 	}
 	inner := edit{src: unpercent(nil, e.src[from:to])}
@@ -66,7 +70,7 @@ func (w *worker) jsonPair(e *edit, from, to int) {
 	}
 }
 
-// named says whether a name, such as user[password] or card.number, is that of a
+// named says whether a name, such as user[password], card.number or x:token, is that of a
 // secret: by any of its parts, or by the path that they are.
 func (w *worker) named(name []byte, secret func([]byte) bool) bool {
 	if bytes.IndexByte(name, '%') >= 0 || bytes.IndexByte(name, '+') >= 0 {
@@ -77,7 +81,7 @@ func (w *worker) named(name []byte, secret func([]byte) bool) bool {
 		return true
 	}
 	for at := w.paths; len(name) > 0; {
-		end := bytes.IndexAny(name, ".[]")
+		end := bytes.IndexAny(name, ".:[]")
 		part := name
 		if end >= 0 {
 			part, name = name[:end], name[end+1:]
@@ -167,15 +171,22 @@ func (w *worker) pairs(e *edit, from, to int, in place) {
 // valueAt returns where the value that begins at i stands; it may be in quotes.
 func valueAt(src []byte, i int, in place) (first, end int) {
 	if i < len(src) && (src[i] == '"' || src[i] == '\'') && in == inText {
-		if n := bytes.IndexByte(src[i+1:], src[i]); n >= 0 {
-			return i + 1, i + 1 + n
+		for end = i + 1; end < len(src) && src[end] != src[i]; end++ {
+			if src[end] == '\\' {
+				end++
+			}
 		}
-		return i + 1, len(src)
+		return i + 1, min(end, len(src))
 	}
 	ends := [...]*[256]bool{inText: &endsValue, inQuery: &endsQuery, inTarget: &endsPath}[in]
 	end = i
 	for end < len(src) && !ends[src[end]] {
 		end++
+	}
+	if end < len(src) && (src[end] == '"' || src[end] == '\'') { // which may be quoted itself
+		for end > i && src[end-1] == '\\' {
+			end--
+		}
 	}
 	return i, end
 }

@@ -7,10 +7,6 @@ import (
 	"github.com/understudy-proxy/understudy/internal/content"
 )
 
-// marked is the upper half of numbers of 64 bits that stand for others, so that
-// they are known again. A secret is taken for one of them by chance with 2^-32.
-const marked = 0x5edac7ed
-
 // The wire types of protobuf.
 const (
 	wireVarint  = 0
@@ -176,7 +172,7 @@ func (w *worker) numberField(e *edit, from, to int, wire uint64) {
 		return
 	}
 	e.cut(from, to)
-	drawn := w.number(value)>>32 | marked<<32
+	drawn := w.markedNumber(value)
 	switch {
 	case n <= 0:
 	case wire == wireFixed64:

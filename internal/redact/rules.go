@@ -99,6 +99,10 @@ func (r *Redactor) keep(kept []string) error {
 	for _, name := range secretFields {
 		if !r.cookies.has([]byte(name)) {
 			r.fields.add(name)
+			r.headers.add(name)
+			if name = "x-" + name; !r.cookies.has([]byte(name)) {
+				r.headers.add(name)
+			}
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func (w *worker) shapes(b []byte) []byte {
 		w.hide(&e, from, to)
 		i = to
 	}
-	b = w.credentials(e.end(), 'B')
+	b = w.credentials(w.packed(e.end()), 'B')
 	return w.credentials(b, 'b')
 }
 

@@ -65,6 +65,11 @@ func TestARequestIsSentAsItWasRecorded(t *testing.T) {
 			want: "GET /a?b=c&d HTTP/1.1\r\nHost: shop.example.com\r\nAccept-Encoding: br\r\nX-B: 1\r\nX-B: 2\r\nX-Understudy-Copy: replay\r\n\r\n",
 		},
 		{
+			name: "what redaction left of an encoding",
+			head: "POST /form HTTP/1.1\nHost: h\ncontent-unpacked: gzip\n", body: "a=b",
+			want: "POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX-Understudy-Copy: replay\r\n\r\na=b",
+		},
+		{
 			name: "a body has its length",
 			head: "POST /form HTTP/1.1\nHost: h\nUser-Agent: test\n", body: "a=b",
 			want: "POST /form HTTP/1.1\r\nHost: h\r\nUser-Agent: test\r\nContent-Length: 3\r\nX-Understudy-Copy: replay\r\n\r\na=b",

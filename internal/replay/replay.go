@@ -188,14 +188,16 @@ func (r *Replay) leftOut(x *traffic.Exchange) (tokens bool, why Skip) {
 
 // hasTokens says whether a request carries tokens of redaction.
 func hasTokens(q *http.Request, body []byte) bool {
-	for _, values := range q.Header {
-		for _, v := range values {
-			if redact.Has([]byte(v)) {
-				return true
+	for _, fields := range []http.Header{q.Header, q.Trailer} {
+		for _, values := range fields {
+			for _, v := range values {
+				if redact.Has([]byte(v)) {
+					return true
+				}
 			}
 		}
 	}
-	return redact.Has([]byte(q.URL.Opaque)) || redact.Has(body)
+	return redact.Has([]byte(q.URL.String())) || redact.Has(body)
 }
 
 // writes says that requests of a method may change something, as a mirror does.

@@ -215,6 +215,8 @@ func TestWhatIsNotSentHasAReason(t *testing.T) {
 		{"a token, if that is fine", with(token), Options{}, ""},
 		{"no token", with(func(*traffic.Exchange) {}), Options{NoTokens: true}, ""},
 		{"no request", with(func(x *traffic.Exchange) { x.Request.Head = []byte("nonsense\r\n") }), Options{}, SkipInvalid},
+		{"a broken host", with(func(x *traffic.Exchange) { x.Request.Head = []byte("GET / HTTP/1.1\r\nHost: a b\r\n") }), Options{}, SkipInvalid},
+		{"a broken trailer", with(func(x *traffic.Exchange) { x.Request.Trailer = []byte("Content-Length: 1\r\n") }), Options{}, SkipInvalid},
 		{"a broken field", with(func(x *traffic.Exchange) { x.Request.Head = []byte(head + "a b: c\r\n") }), Options{}, SkipInvalid},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -507,16 +509,17 @@ func TestTokensInPlaceOfSecretsAreCounted(t *testing.T) {
 			secrets("GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer abc\r\n", ""),
 			secrets("GET /b?password=abc HTTP/1.1\r\nHost: h\r\n", ""),
 			secrets("POST /c HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n", `{"password": "abc"}`),
+			secrets("GET //b?password=abc HTTP/1.1\r\nHost: h\r\n", ""),
 			secrets("GET /d HTTP/1.1\r\nHost: h\r\nX-Public: abc\r\n", ""),
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		h := openHouse(t, nil)
-		if s := play(t.Context(), t, h, Options{Writes: true}, exchanges()...); s.Tokens != 3 || s.Sent != 4 {
+		if s := play(t.Context(), t, h, Options{Writes: true}, exchanges()...); s.Tokens != 4 || s.Sent != 5 {
 			t.Errorf("%d of %d with tokens", s.Tokens, s.Sent)
 		}
 		set := target(t, TargetOptions{Dial: h.dial, Headers: []Header{{"Authorization", "Bearer new"}}})
-		if s := play(t.Context(), t, h, Options{Target: set, Writes: true, NoTokens: true}, exchanges()...); s.Tokens != 0 || s.Sent != 2 || s.Skipped[SkipRedacted] != 2 {
+		if s := play(t.Context(), t, h, Options{Target: set, Writes: true, NoTokens: true}, exchanges()...); s.Tokens != 0 || s.Sent != 2 || s.Skipped[SkipRedacted] != 3 {
 			t.Errorf("with a new authorization %d of %d with tokens, skipped %v", s.Tokens, s.Sent, s.Skipped)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/understudy-proxy/understudy/internal/content"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -61,6 +62,10 @@ var hopByHop = map[string]bool{
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Expect": true,
 }
 
+// unpacked stands in the place of Content-Encoding where redaction undid it: nobody
+// sent it.
+var unpacked = http.CanonicalHeaderKey(content.Unpacked)
+
 // errRequest is wrapped by the errors of what cannot be sent as it was recorded.
 var errRequest = errors.New("not a request that can be sent")
 
@@ -84,6 +89,9 @@ func (t *Target) request(ctx context.Context, m *traffic.Message) (*http.Request
 	if r.Header, err = t.header(m.Head, r); err != nil {
 		return nil, err
 	}
+	if !httpguts.ValidHostHeader(r.Host) {
+		return nil, fmt.Errorf("%w: the host %.60q", errRequest, r.Host)
+	}
 	if len(m.Body) > 0 {
 		r.Body = io.NopCloser(bytes.NewReader(m.Body))
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.Body)), nil }
@@ -92,6 +100,9 @@ func (t *Target) request(ctx context.Context, m *traffic.Message) (*http.Request
 		r.ContentLength = -1 // only a chunked body has trailers
 		r.Trailer = http.Header{}
 		for name, value := range fields(m.Trailer) {
+			if !httpguts.ValidTrailerHeader(string(name)) || !validName(string(name)) || !httpguts.ValidHeaderFieldValue(string(value)) {
+				return nil, fmt.Errorf("%w: the trailer %.40q", errRequest, name)
+			}
 			r.Trailer.Add(string(name), string(value))
 		}
 	}
@@ -124,6 +135,7 @@ func (t *Target) header(head []byte, r *http.Request) (http.Header, error) {
 	}
 	delete(h, "Host")
 	delete(h, "Content-Length")
+	delete(h, unpacked)
 	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
@@ -189,11 +201,20 @@ func fields(lines []byte) iter.Seq2[[]byte, []byte] {
 // lookup returns the first value of a field of a head, whatever the case of its
 // name.
 func lookup(head []byte, name string) ([]byte, bool) {
-	_, lines, _ := bytes.Cut(head, []byte("\n"))
-	for n, value := range fields(lines) {
-		if strings.EqualFold(string(n), name) {
-			return value, true
-		}
+	for value := range values(head, name) {
+		return value, true
 	}
 	return nil, false
+}
+
+// values yields all values of a field of a head, whatever the case of its name.
+func values(head []byte, name string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		_, lines, _ := bytes.Cut(head, []byte("\n"))
+		for n, value := range fields(lines) {
+			if strings.EqualFold(string(n), name) && !yield(value) {
+				return
+			}
+		}
+	}
 }

@@ -80,9 +80,11 @@ func (k SessionKey) of(x *traffic.Exchange, seed maphash.Seed) sessionID {
 			break
 		}
 		for _, name := range []string{"authorization", "cookie"} {
-			value, _ := lookup(head, name)
 			_ = h.WriteByte(0) // an authorization is no cookie
-			_, _ = h.Write(value)
+			for value := range values(head, name) {
+				_, _ = h.Write(value)
+				_ = h.WriteByte(';')
+			}
 		}
 	}
 	if id := sessionID(h.Sum64()); id != alone {
@@ -92,10 +94,11 @@ func (k SessionKey) of(x *traffic.Exchange, seed maphash.Seed) sessionID {
 }
 
 func cookie(head []byte, name string) (string, bool) {
-	line, _ := lookup(head, "cookie")
-	for pair := range strings.SplitSeq(string(line), ";") {
-		if n, value, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && n == name {
-			return value, true
+	for line := range values(head, "cookie") { // HTTP/2 may send each by itself
+		for pair := range strings.SplitSeq(string(line), ";") {
+			if n, value, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && n == name {
+				return value, true
+			}
 		}
 	}
 	return "", false

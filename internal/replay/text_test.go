@@ -105,6 +105,8 @@ func TestWhoBelongsToASession(t *testing.T) {
 		{key: "header:x-user-id", a: [2]string{here, ""}, b: [2]string{here, ""}, same: true, aloneEarly: true},
 		{key: "cookie:sid", a: [2]string{here, "Cookie: x=1; sid=7\r\n"}, b: [2]string{there, "cookie: sid=7;x=2\r\n"}, same: true},
 		{key: "cookie:sid", a: [2]string{here, "Cookie: asid=7\r\n"}, b: [2]string{there, ""}, same: true, aloneEarly: true},
+		{key: "cookie:sid", a: [2]string{here, "Cookie: x=1\r\nCookie: sid=7\r\n"}, b: [2]string{there, "cookie: sid=7\r\n"}, same: true},
+		{key: "", a: [2]string{here, "Cookie: a\r\nCookie: b\r\n"}, b: [2]string{here, "Cookie: a\r\nCookie: c\r\n"}},
 		{key: "none", a: [2]string{here, ""}, b: [2]string{here, ""}, same: true, aloneEarly: true},
 	} {
 		a, b := of(test.key, test.a[0], test.a[1]), of(test.key, test.b[0], test.b[1])

@@ -241,7 +241,10 @@ func parseTime(text string) (time.Time, error) {
 	if err != nil {
 		t, err = time.Parse("2006-01-02T15:04:05.999999999Z0700", text)
 	}
-	return t.UTC(), err
+	if t = t.UTC(); err == nil && (t.Year() < 1700 || t.Year() > 2200) {
+		return t, errors.New("too far away to be counted in nanoseconds")
+	}
+	return t, err
 }
 
 // protocol is the name of a version in an exchange: browsers say h2.
