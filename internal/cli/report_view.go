@@ -108,12 +108,16 @@ func (p *paper) mirror(m *analyze.MirrorReport, now time.Time) {
 	p.table(t, len(checks)-len(t.rows), "; -o json has them all")
 
 	t = newTable("Latency", latencyColumns...)
+	measured := 0
 	for i := range m.Endpoints {
-		if len(t.rows) < mostLatencies && m.Endpoints[i].Primary.P50 > 0 {
+		if m.Endpoints[i].Primary.P50 == 0 {
+			continue
+		}
+		if measured++; measured <= mostLatencies {
 			t.add(narrow(latencyRow(&m.Endpoints[i]))...)
 		}
 	}
-	p.table(t, 0, "")
+	p.table(t, measured-len(t.rows), "; -o json has them all")
 
 	t = newTable("Differences", clusterColumns...)
 	for i := range m.Clusters {
