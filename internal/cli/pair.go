@@ -134,12 +134,26 @@ func firstLine(text string) string {
 }
 
 // answerLines are the lines of an answer. Where both bodies are JSON, the members of
-// objects are in the order of the other one.
+// objects are in the order of the other one, and a comma follows each of them.
 func answerLines(m, other *analyze.Message) []string {
 	if m.Failure != "" && m.Head == "" {
 		return []string{m.Failure}
 	}
-	return append(headLines(m.Head), bodyLines(m, other)...)
+	body := bodyLines(m, other)
+	if parseTree(m) != nil {
+		lastCommas(body)
+	}
+	return append(headLines(m.Head), body...)
+}
+
+// lastCommas has a comma follow the last member of everything, too: else a member
+// that is last on one side only would be another line than the same one elsewhere.
+func lastCommas(body []string) {
+	for i, line := range body[:len(body)-1] {
+		if !strings.HasSuffix(line, ",") && !strings.HasSuffix(line, "{") && !strings.HasSuffix(line, "[") {
+			body[i] += ","
+		}
+	}
 }
 
 func headLines(head string) []string {

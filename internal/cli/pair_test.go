@@ -138,6 +138,20 @@ func TestBodiesAsPeopleReadThem(t *testing.T) {
 	}
 }
 
+// A member is the same line on both sides, whether or not it is the last.
+func TestLastMembersAreAlikeOnBothSides(t *testing.T) {
+	t.Parallel()
+	primary, shadow := analyze.Message{Body: `{"a":{"b":[1,"x{"]}}`}, analyze.Message{Body: `{"a":{"b":[1,"x{",[]],"c":{}}}`}
+	want := []string{"", " {", "   \"a\": {", "     \"b\": [", "       1,", "       \"x{\",", ">      [],", "     ],", ">    \"c\": {},", "   },", " }"}
+	var got []string
+	for _, row := range align(answerLines(&primary, nil), answerLines(&shadow, &primary))[1:] {
+		got = append(got, strings.TrimRight(string(row.mark)+row.shadow, " "))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMuchBinaryIsNotShown(t *testing.T) {
 	t.Parallel()
 	m := analyze.Message{Body: strings.Repeat("AAAA", 100), Base64: true}
