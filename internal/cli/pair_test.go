@@ -156,7 +156,7 @@ func TestMuchBinaryIsNotShown(t *testing.T) {
 	t.Parallel()
 	m := analyze.Message{Body: strings.Repeat("AAAA", 100), Base64: true}
 	lines := bodyLines(&m, nil)
-	if len(lines) != 17 || lines[16] != "… 44 bytes more" {
+	if len(lines) != 33 || lines[32] != "… 44 bytes more" {
 		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
 	}
 }
