@@ -1,11 +1,14 @@
 package analyze
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -28,38 +31,36 @@ func curl(m *mirror, x *traffic.Exchange) string {
 	if w.backend.TLS != nil {
 		scheme = "https"
 	}
-	words := []string{"curl", "-sS", "-i"}
-	if r.method != "GET" {
-		words = append(words, "-X", quote(r.method))
+	target := r.target
+	if !strings.HasPrefix(target, "/") {
+		target = "/"
 	}
-	if r.method == "HEAD" {
-		words = []string{"curl", "-sS", "-I"}
+	words := append([]string{"curl", "-sS"}, r.flags(target)...)
+	if w.backend.Protocol == config.ProtocolHTTP2 && w.backend.TLS == nil {
+		words = append(words, "--http2-prior-knowledge")
 	}
 	if r.host != "" && r.host != endpoint {
 		words = append(words, "-H", quote("host: "+r.host))
 	}
-	var secrets []string
+	var secrets, notes []string
 	for _, h := range r.fields {
-		words = append(words, "-H", quote(strings.ToLower(h.Name)+": "+h.Value))
+		words = append(words, "-H", quote(headerWord(h.Name, h.Value)))
 		if strings.Contains(h.Value, redactedMark) {
 			secrets = append(secrets, strings.ToLower(h.Name))
 		}
 	}
-	notes := []string{}
 	switch {
 	case len(r.body) == 0:
-	case len(r.body) > longestCurl || !utf8.Valid(r.body) || x.Request.Cut():
+	case len(r.body) > longestCurl || x.Request.Cut():
 		words = append(words, "--data-binary", "@body")
 		notes = append(notes, fmt.Sprintf("put its body of %d bytes into the file body", x.Request.Length))
+	case typeable(r.body):
+		words = append(words, "--data-raw", quote(string(r.body))) // --data-binary would take @name for a file
 	default:
-		words = append(words, "--data-binary", quote(string(r.body)))
-		if strings.Contains(string(r.body), redactedMark) {
-			secrets = append(secrets, "the body")
-		}
+		words = append([]string{"printf", quote(printfFormat(r.body)), "|"}, append(words, "--data-binary", "@-")...)
 	}
-	target := r.target
-	if !strings.HasPrefix(target, "/") {
-		target = "/"
+	if strings.Contains(string(r.body), redactedMark) {
+		secrets = append(secrets, "the body")
 	}
 	if strings.Contains(target, redactedMark) {
 		secrets = append(secrets, "the URL")
@@ -73,6 +74,67 @@ func curl(m *mirror, x *traffic.Exchange) string {
 		words = append(words, "#", strings.Join(notes, "; "))
 	}
 	return strings.Join(words, " ")
+}
+
+// flags are what keeps curl from sending something else than r to a target.
+func (r *resend) flags(target string) []string {
+	flags := []string{"-i"}
+	switch {
+	case r.method == "HEAD":
+		flags = []string{"-I"}
+	case r.method != "GET" || len(r.body) > 0:
+		flags = append(flags, "-X", quote(r.method))
+	}
+	if strings.ContainsAny(target, "[]{}") {
+		flags = append(flags, "-g") // they would be patterns
+	}
+	path, _, _ := strings.Cut(target, "?")
+	if strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") {
+		flags = append(flags, "--path-as-is")
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(r.fields, func(h config.Header) bool { return strings.EqualFold(h.Name, name) })
+	}
+	if has("accept-encoding") {
+		flags = append(flags, "--compressed") // so that the answer can be read
+	}
+	if len(r.body) > 0 && !has("content-type") {
+		flags = append(flags, "-H", "content-type:") // which leaves curl's own out
+	}
+	return flags
+}
+
+// headerWord is a header as curl wants it: one that ends in a colon would be left
+// out.
+func headerWord(name, value string) string {
+	if value == "" {
+		return strings.ToLower(name) + ";"
+	}
+	return strings.ToLower(name) + ": " + value
+}
+
+// typeable says whether a body survives being shown on a terminal and pasted into
+// a shell.
+func typeable(body []byte) bool {
+	return utf8.Valid(body) && !bytes.ContainsFunc(body, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
+}
+
+// printfFormat is what printf of POSIX makes the bytes of.
+func printfFormat(body []byte) string {
+	var b strings.Builder
+	for _, c := range body {
+		switch {
+		case c == '%':
+			b.WriteString("%%")
+		case c == '\\':
+			b.WriteString(`\\`)
+		case c < ' ' || c > '~':
+			fmt.Fprintf(&b, `\%03o`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // quote makes one word of a text, for POSIX shells.

@@ -66,6 +66,7 @@ func (m *mirror) forget() error {
 	m.renamings, m.twins, m.hearsay = renamings{}, twins{}, make(map[spot]int)
 	m.clusters = newClusters(m)
 	m.random = rand.New(rand.NewPCG(1, 2))
+	m.passed = 0
 	return nil
 }
 

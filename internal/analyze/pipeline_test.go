@@ -192,8 +192,15 @@ func TestApplyKeepsWhatStaysAndForgetsWhatChanges(t *testing.T) {
 	if m := s.mirror(); m.Pairs != 400 || m.Classes[compare.Diff] != 0 {
 		t.Errorf("%d pairs of classes %v", m.Pairs, m.Classes)
 	}
+	s.pipeline.mirrors[label{"r", 0, "b"}].passed = 3
+	if r := s.pipeline.Report(); r.Lost["learning"] != 3 {
+		t.Errorf("lost %v", r.Lost)
+	}
 	if err := s.pipeline.Reset("b"); err != nil || s.mirror().Pairs != 0 {
 		t.Errorf("after a reset: %v, %d pairs", err, s.mirror().Pairs)
+	}
+	if r := s.pipeline.Report(); r.Lost["learning"] != 0 {
+		t.Errorf("lost after a reset %v", r.Lost)
 	}
 	if err := s.pipeline.Apply(parse(t, "", "compare: {percent: 0}")); err != nil {
 		t.Fatal(err)

@@ -24,6 +24,9 @@ func (m *mirror) report() MirrorReport {
 		Pairs: m.everywhere.Errors.Total.Pairs, Classes: map[compare.Class]int64{},
 		Checks: []judge.Check{}, Endpoints: []EndpointReport{}, Clusters: []Cluster{}, Noise: []Noise{},
 	}
+	if r.Primary == "" && len(m.way.rule.Backends) == 1 {
+		r.Primary = m.way.rule.Backends[0].Name // whose answers are to come
+	}
 	m.countWaiting()
 	checks := m.everywhere.Checks(m.params)
 	for _, e := range m.byTraffic() {
@@ -138,10 +141,11 @@ func (c *clusters) show(k *cluster) Cluster {
 		out.Differences = []compare.Difference{}
 	}
 	out.Low, out.High = judge.Interval(k.Count, pairs, m.params.Alpha)
-	for _, x := range k.Examples {
+	// The smallest first: it is the one that the differences and the command are of.
+	bySize := slices.SortedStableFunc(slices.Values(k.Examples), func(a, b example) int { return cmp.Compare(a.Size, b.Size) })
+	for _, x := range bySize {
 		out.Examples = append(out.Examples, x.ID)
 	}
-	slices.Sort(out.Examples)
 	return out
 }
 

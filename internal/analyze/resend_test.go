@@ -98,15 +98,35 @@ func TestCurlOfAnExample(t *testing.T) {
 		},
 		{
 			"with quotes, and another host", "POST /a HTTP/1.1\nHost: shop\nX-Name: it's", `{"a": "it's"}`,
-			`curl -sS -i -X POST -H 'host: shop' -H 'x-name: it'\''s' -H 'x-understudy-copy: b' --data-binary '{"a": "it'\''s"}' http://127.0.0.1:9001/a`,
+			`curl -sS -i -X POST -H content-type: -H 'host: shop' -H 'x-name: it'\''s' -H 'x-understudy-copy: b' --data-raw '{"a": "it'\''s"}' http://127.0.0.1:9001/a`,
 		},
 		{
 			"only of the head", "HEAD /a HTTP/1.1\nHost: 127.0.0.1:9001", "",
 			`curl -sS -I -H 'x-understudy-copy: b' http://127.0.0.1:9001/a`,
 		},
 		{
-			"with bytes", "POST / HTTP/1.1\nHost: 127.0.0.1:9001", "\xff\xfe",
-			`curl -sS -i -X POST -H 'x-understudy-copy: b' --data-binary @body http://127.0.0.1:9001/ # put its body of 2 bytes into the file body`,
+			"with bytes and a type", "POST / HTTP/1.1\nHost: 127.0.0.1:9001\nContent-Type: a/b", "\xff%\x00\\'\r\n.",
+			`printf '\377%%\000\\'\''\015\012.' | curl -sS -i -X POST -H 'content-type: a/b' -H 'x-understudy-copy: b' --data-binary @- http://127.0.0.1:9001/`,
+		},
+		{
+			"with a body that begins like a file's name", "PUT /a HTTP/1.1\nHost: 127.0.0.1:9001\nContent-Type: text/plain", "@home",
+			`curl -sS -i -X PUT -H 'content-type: text/plain' -H 'x-understudy-copy: b' --data-raw @home http://127.0.0.1:9001/a`,
+		},
+		{
+			"with a body that is too long", "PUT /a HTTP/1.1\nHost: 127.0.0.1:9001\nContent-Type: text/plain", strings.Repeat("x", longestCurl+1),
+			`curl -sS -i -X PUT -H 'content-type: text/plain' -H 'x-understudy-copy: b' --data-binary @body http://127.0.0.1:9001/a # put its body of 4097 bytes into the file body`,
+		},
+		{
+			"a GET that has a body", "GET /a HTTP/1.1\nHost: 127.0.0.1:9001\nContent-Type: text/plain", "x",
+			`curl -sS -i -X GET -H 'content-type: text/plain' -H 'x-understudy-copy: b' --data-raw x http://127.0.0.1:9001/a`,
+		},
+		{
+			"what would be a pattern, and dots", "GET /a/../b?f[x]={1,2} HTTP/1.1\nHost: 127.0.0.1:9001", "",
+			`curl -sS -i -g --path-as-is -H 'x-understudy-copy: b' 'http://127.0.0.1:9001/a/../b?f[x]={1,2}'`,
+		},
+		{
+			"an empty header, and an encoding", "GET / HTTP/1.1\nHost: 127.0.0.1:9001\nX-Empty:\nAccept-Encoding: gzip", "",
+			`curl -sS -i --compressed -H 'x-empty;' -H 'accept-encoding: gzip' -H 'x-understudy-copy: b' http://127.0.0.1:9001/`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -33,8 +33,72 @@ func align(primary, shadow []string) []aligned {
 	for _, line := range primary[len(primary)-end:] {
 		list = append(list, aligned{line, line, ' '})
 	}
+	slide(list)
 	return list
 }
+
+// slide moves stretches of lines that only one side has, where the lines around allow
+// it, so that they begin and end as far to the left as they can: a member that is
+// missing is then shown from its { to its }, and not from the middle of one to that
+// of the next.
+func slide(list []aligned) {
+	for from := 0; from < len(list); {
+		mark := list[from].mark
+		to := from + 1
+		for to < len(list) && list[to].mark == mark {
+			to++
+		}
+		if mark == '<' || mark == '>' {
+			from = slideOne(list, from, to)
+			continue
+		}
+		from = to
+	}
+}
+
+// slideOne moves the lines from and before to, which only one side has, and returns
+// where they end.
+func slideOne(list []aligned, from, to int) int {
+	text := func(i int) string { return list[i].primary + list[i].shadow } // of which one is empty
+	slideTo := func(other, end int) bool {
+		if other < 0 || other >= len(list) || list[other].mark != ' ' || list[other].primary != text(end) {
+			return false
+		}
+		list[other], list[end] = list[end], list[other]
+		return true
+	}
+	up := func() bool {
+		moved := slideTo(from-1, to-1)
+		if moved {
+			from, to = from-1, to-1
+		}
+		return moved
+	}
+	down := func() bool {
+		moved := slideTo(to, from)
+		if moved {
+			from, to = from+1, to+1
+		}
+		return moved
+	}
+	edges := func() int { return leading(text(from)) + leading(text(to-1)) }
+	for up() {
+	}
+	best, least, at := 0, edges(), 0
+	for down() {
+		at++
+		if n := edges(); n <= least {
+			best, least = at, n
+		}
+	}
+	for ; at > best; at-- {
+		up()
+	}
+	return to
+}
+
+// leading counts the spaces that a line begins with.
+func leading(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 // alignMiddle finds the alignment with the highest score by dynamic programming.
 func alignMiddle(a, b []string) []aligned {

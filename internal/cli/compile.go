@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/understudy-proxy/understudy/internal/analyze"
@@ -32,6 +33,9 @@ func compiled(file string, cfg *config.Config, err error) (*config.Config, error
 		}
 	}
 	if len(problems) > 0 {
+		if document, err := os.ReadFile(file); err == nil { // standard input was read, and flags are no file
+			problems.Locate(document)
+		}
 		return nil, problems
 	}
 	return cfg, nil

@@ -38,8 +38,8 @@ func TestRulesOfComparingAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	const place = "routes[1].rules[0].mirrors[0].compare."
-	want := file + ": " + place + `rules[1].path: body.price and body.price of rules[0] say different things of the same place, and neither is more specific (remove one, or name more of the path in one of them)
-` + file + ": " + place + `rules[2].path: "[x]" is no index: write [*] or a number as [3]
+	want := file + ":12: " + place + `rules[1].path: body.price and body.price of rules[0] say different things of the same place, and neither is more specific (remove one, or name more of the path in one of them)
+` + file + ":13: " + place + `rules[2].path: "[x]" is no index: write [*] or a number as [3]
 `
 	s, out, errOut := testStreams()
 	if code := Main(t.Context(), []string{"check", "-c", file}, s); code != ExitNo || errOut.String() != "2 problems\n" {
@@ -93,7 +93,7 @@ redact: {fields: ["items[*].price"]}
 		t.Fatal(err)
 	}
 	s, out, _ := testStreams()
-	want := file + `: redact.fields[0]: "items[*].price": write items.price for the price of every item; arrays need no mark` + "\n"
+	want := file + `:4: redact.fields[0]: "items[*].price": write items.price for the price of every item; arrays need no mark` + "\n"
 	if code := Main(t.Context(), []string{"check", "-c", file}, s); code != ExitNo || out.String() != want {
 		t.Errorf("exit code %d, %s, want %s", code, out, want)
 	}

@@ -40,7 +40,7 @@ request and both answers, side by side.
 What is shown is redacted: secrets are tokens, the same for the same secret.`,
 		Example: `  understudy diffs
   understudy diffs --endpoint 'GET /api/products/{id}' --class diff
-  understudy diffs 4f2a91
+  understudy diffs 4f2a91c0
   understudy diffs --pair 0a1b2c3d`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {

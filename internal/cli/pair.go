@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -135,12 +134,26 @@ func firstLine(text string) string {
 }
 
 // answerLines are the lines of an answer. Where both bodies are JSON, the members of
-// objects are in the order of the other one.
+// objects are in the order of the other one, and a comma follows each of them.
 func answerLines(m, other *analyze.Message) []string {
 	if m.Failure != "" && m.Head == "" {
 		return []string{m.Failure}
 	}
-	return append(headLines(m.Head), bodyLines(m, other)...)
+	body := bodyLines(m, other)
+	if parseTree(m) != nil {
+		lastCommas(body)
+	}
+	return append(headLines(m.Head), body...)
+}
+
+// lastCommas has a comma follow the last member of everything, too: else a member
+// that is last on one side only would be another line than the same one elsewhere.
+func lastCommas(body []string) {
+	for i, line := range body[:len(body)-1] {
+		if !strings.HasSuffix(line, ",") && !strings.HasSuffix(line, "{") && !strings.HasSuffix(line, "[") {
+			body[i] += ","
+		}
+	}
 }
 
 func headLines(head string) []string {
@@ -160,8 +173,7 @@ func bodyLines(m, other *analyze.Message) []string {
 		if err != nil {
 			data = []byte(m.Body)
 		}
-		dump := hex.Dump(data[:min(len(data), mostBinary)])
-		lines = strings.Split(strings.TrimRight(dump, "\n"), "\n")
+		lines = dumpLines(data[:min(len(data), mostBinary)])
 		if len(data) > mostBinary {
 			lines = append(lines, fmt.Sprintf("… %d bytes more", len(data)-mostBinary))
 		}
@@ -175,6 +187,24 @@ func bodyLines(m, other *analyze.Message) []string {
 	}
 	if m.Cut {
 		lines = append(lines, fmt.Sprintf("… cut off; the whole body has %s", plural(int(m.Length), "byte")))
+	}
+	return lines
+}
+
+// dumpLines shows bytes so that two of them stand side by side: eight in a line, and
+// what they are as ASCII.
+func dumpLines(data []byte) []string {
+	const perLine = 8
+	var lines []string
+	for at := 0; at < len(data); at += perLine {
+		row := data[at:min(at+perLine, len(data))]
+		text := []byte(string(row))
+		for i, c := range text {
+			if c < ' ' || c > '~' {
+				text[i] = '.'
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%08x  %-*s  %s", at, 3*perLine-1, fmt.Sprintf("% x", row), text))
 	}
 	return lines
 }

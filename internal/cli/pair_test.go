@@ -48,6 +48,28 @@ func TestAlign(t *testing.T) {
 	}
 }
 
+// What only one side has is shown from its beginning to its end, where that can be
+// chosen.
+func TestAlignedMembersAreWhole(t *testing.T) {
+	t.Parallel()
+	item := func(id string) string { return "  {\n    id: " + id + "\n    n: x\n  },\n" }
+	for name, tt := range map[string]struct{ primary, shadow, want string }{
+		"one less":         {"[\n" + item("1") + item("2") + item("3") + "]", "[\n" + item("1") + item("3") + "]", "     <<<<     "},
+		"one more, first":  {"[\n" + item("2") + "]", "[\n" + item("1") + item("2") + "]", " >>>>     "},
+		"one more, last":   {"[\n" + item("1") + "]", "[\n" + item("1") + item("2") + "]", "     >>>> "},
+		"the same, twice":  {"[\n" + item("1") + item("1") + item("1") + "]", "[\n" + item("1") + "]", "     <<<<<<<< "},
+		"a line, repeated": {"a\nb\nb\nc", "a\nb\nc", "  < "},
+	} {
+		got := ""
+		for _, a := range align(strings.Split(tt.primary, "\n"), strings.Split(tt.shadow, "\n")) {
+			got += string(a.mark)
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 // Every line of both sides is there once, in its order, whatever the lines are.
 func FuzzAlign(f *testing.F) {
 	f.Add("a\nb\nc", "a\nx: 1\nc")
@@ -102,8 +124,9 @@ func TestBodiesAsPeopleReadThem(t *testing.T) {
 		"a scalar":            {analyze.Message{Body: `7`}, analyze.Message{}, "7"},
 		"broken JSON":         {analyze.Message{Body: `{"a":`}, analyze.Message{}, `{"a":`},
 		"cut":                 {analyze.Message{Body: `{"a":1}`, Cut: true, Length: 9000}, analyze.Message{}, "{\"a\":1}\n… cut off; the whole body has 9000 bytes"},
-		"bytes":               {analyze.Message{Body: "AAEC/w==", Base64: true}, analyze.Message{}, "00000000  00 01 02 ff                                       |....|"},
-		"bytes that are none": {analyze.Message{Body: "?", Base64: true}, analyze.Message{}, "00000000  3f                                                |?|"},
+		"bytes":               {analyze.Message{Body: "AAEC/w==", Base64: true}, analyze.Message{}, "00000000  00 01 02 ff              ...."},
+		"many bytes":          {analyze.Message{Body: "MDEyMzQ1Njc4OX9+ZW5k", Base64: true}, analyze.Message{}, "00000000  30 31 32 33 34 35 36 37  01234567\n00000008  38 39 7f 7e 65 6e 64     89.~end"},
+		"bytes that are none": {analyze.Message{Body: "?", Base64: true}, analyze.Message{}, "00000000  3f                       ?"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -115,11 +138,25 @@ func TestBodiesAsPeopleReadThem(t *testing.T) {
 	}
 }
 
+// A member is the same line on both sides, whether or not it is the last.
+func TestLastMembersAreAlikeOnBothSides(t *testing.T) {
+	t.Parallel()
+	primary, shadow := analyze.Message{Body: `{"a":{"b":[1,"x{"]}}`}, analyze.Message{Body: `{"a":{"b":[1,"x{",[]],"c":{}}}`}
+	want := []string{"", " {", "   \"a\": {", "     \"b\": [", "       1,", "       \"x{\",", ">      [],", "     ],", ">    \"c\": {},", "   },", " }"}
+	var got []string
+	for _, row := range align(answerLines(&primary, nil), answerLines(&shadow, &primary))[1:] {
+		got = append(got, strings.TrimRight(string(row.mark)+row.shadow, " "))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMuchBinaryIsNotShown(t *testing.T) {
 	t.Parallel()
 	m := analyze.Message{Body: strings.Repeat("AAAA", 100), Base64: true}
 	lines := bodyLines(&m, nil)
-	if len(lines) != 17 || lines[16] != "… 44 bytes more" {
+	if len(lines) != 33 || lines[32] != "… 44 bytes more" {
 		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
 	}
 }

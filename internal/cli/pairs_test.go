@@ -106,6 +106,9 @@ func TestAnInstanceComparesAndRemembers(t *testing.T) {
 	if !strings.Contains(c.Curl, next+"/things/") || !strings.Contains(c.Curl, "x-tenant: acme") || strings.Contains(c.Curl, "planted-secret") || !strings.Contains(c.Curl, "# redacted: authorization") {
 		t.Errorf("curl: %s", c.Curl)
 	}
+	if pair, ok := i.pairs.Pair(c.Examples[0]); !ok || !strings.Contains(c.Curl, next+strings.Fields(pair.Request.Head)[1]) {
+		t.Errorf("the first example is not what the command is of: %s", c.Curl)
+	}
 	for _, n := range m.Noise {
 		if n.Path != "body.visit" {
 			t.Errorf("noise: %+v", n)

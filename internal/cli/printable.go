@@ -83,11 +83,19 @@ func cut(s string, most int) string {
 }
 
 // wrap breaks printable text into lines of at most so many columns. A word that is
-// longer has a line of its own.
+// longer has a line of its own, and a number is not parted from its %.
 func wrap(text string, most int) []string {
+	var words []string
+	for word := range strings.FieldsSeq(text) {
+		if n := len(words); n > 0 && word[0] == '%' {
+			words[n-1] += " " + word
+			continue
+		}
+		words = append(words, word)
+	}
 	var lines []string
 	line := ""
-	for word := range strings.FieldsSeq(text) {
+	for _, word := range words {
 		switch {
 		case line == "":
 			line = word

@@ -85,6 +85,8 @@ func TestWrap(t *testing.T) {
 		"one  two\nthree":         {"one two", "three"},
 		"incomprehensibility one": {"incomprehensibility", "one"},
 		"日本 日本 x":                 {"日本", "日本 x"},
+		"of 0.1 %. % x":           {"of", "0.1 %. %", "x"},
+		"%":                       {"%"},
 	} {
 		if diff := cmp.Diff(want, wrap(text, 8)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
@@ -103,7 +105,10 @@ func TestMarkdownIsNoMarkup(t *testing.T) {
 		"a-b":                                "a-b",
 		"@all #1":                            "&#64;&#8203;all &#35;&#8203;1",
 		"<b> & `c` *d* _e_ [f](g) ~h~ |i|":   "&#60;b&#62; &#38; &#96;c&#96; &#42;d&#42; &#95;e&#95; &#91;f&#93;(g) &#126;h&#126; &#124;i&#124;",
-		"http://x $y$ :z:":                   "http&#58;//x &#36;y&#36; &#58;z&#58;",
+		"http://x $y$ :z:":                   "http&#58;//x &#36;y&#36; &#58;z:",
+		"all: 12 of 194.":                    "all: 12 of 194.",
+		"194. all":                           "194&#46; all",
+		"state_drift _a b_ :":                "state_drift &#95;a b&#95; :",
 		"a\nb":                               "a&#92;nb",
 	} {
 		if got := markdown(in); got != want {

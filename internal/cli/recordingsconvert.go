@@ -82,7 +82,8 @@ none: HTTP Archives (har) and files of GoReplay (gor).
 
 Well-known credentials and cookies are replaced by tokens, as when traffic is
 recorded; --keep-secrets leaves them as they are. Of GoReplay's answers, type 3
-becomes that of a shadow called replayed.`,
+becomes that of a shadow called replayed. What browsers put into an archive that
+is not HTTP, such as data: and wss:, is left out and counted.`,
 		Example: `  understudy recordings import shop.har recordings
   zcat requests.gor.gz | understudy recordings import --format gor - recordings`,
 		Args: exactly("FILE", "DIR"),
@@ -312,8 +313,15 @@ func (o *convertOptions) importAll(in io.Reader, size int64, f func(*traffic.Exc
 			return n, err
 		}
 	}
-	if g, ok := r.(*gor.Reader); ok && g.Orphans() > 0 {
-		fmt.Fprintf(o.streams.Err, "%s without a request left out\n", plural(g.Orphans(), "answer"))
+	switch r := r.(type) {
+	case *gor.Reader:
+		if r.Orphans() > 0 {
+			fmt.Fprintf(o.streams.Err, "%s without a request left out\n", plural(r.Orphans(), "answer"))
+		}
+	case *har.Reader:
+		if others := r.LeftOut(); len(others) > 0 {
+			fmt.Fprintf(o.streams.Err, "left out what is not HTTP: %s\n", reasons(others))
+		}
 	}
 	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -129,7 +130,7 @@ func showRun(opts *showOptions) error {
 			_, err := io.WriteString(opts.streams.Out, exchangeText(x))
 			return err
 		}
-		t.add(x.Start.UTC().Format("2006-01-02T15:04:05.000Z"), printable(x.Method), printable(pathAndQuery(x)), x.Status, tookText(x.Primary.First-x.Primary.Start), tookText(x.Duration), copiesText(x), printable(x.ID))
+		t.add(x.Start.UTC().Format("2006-01-02T15:04:05.000Z"), printable(x.Method), printable(pathAndQuery(x)), statusText(x.Status), tookText(x.Primary.First-x.Primary.Start), tookText(x.Duration), copiesText(x), printable(x.ID))
 		if len(t.rows) == 1000 { // columns of as many line up, and no more are held
 			printTables(opts.streams, []*table{t})
 			t.rows, t.remarks = nil, nil
@@ -156,6 +157,14 @@ func errNothingChosen(dir, filter string) error {
 		return fmt.Errorf("%s: there is no exchange in it", dir)
 	}
 	return fmt.Errorf("%s: there is no exchange with %s", dir, filter)
+}
+
+// statusText is a status, or that there was no answer.
+func statusText(status int) string {
+	if status == 0 {
+		return "-"
+	}
+	return strconv.Itoa(status)
 }
 
 func pathAndQuery(x *traffic.Exchange) string {

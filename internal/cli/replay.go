@@ -52,7 +52,8 @@ Requests are sent when they are due, whether or not the target is in time; only
 What is not sent is counted with its reason. Requests that write are sent with
 --writes only, and to addresses of this machine unless --allow names another.
 
-Exit codes: 0 the verdict is PASS, 1 it is FAIL, 3 there was too little to tell.
+Exit codes: 0 the verdict is PASS, 1 it is FAIL or there is no report, 2 the
+command line is wrong, 3 there was too little to tell.
 Ctrl-C ends early, with the report so far; a second one ends at once.`,
 		Example: `  # Does the next version answer as the recorded one did?
   understudy replay recordings --target http://127.0.0.1:9001
@@ -80,13 +81,13 @@ Ctrl-C ends early, with the report so far; a second one ends at once.`,
 	f.StringVar(&opts.target.URL, "target", "", "`URL` that requests are sent to")
 	f.StringArrayVar(&opts.target.Allow, "allow", nil, "`host`, address or prefix that the target may be besides this machine; may be repeated")
 	f.StringVar(&opts.speed, "speed", "original", "`pace`: original, a factor such as 2x, or max = as fast as answers come")
-	f.Float64Var(&opts.rate, "rate", 0, "requests per second instead, evenly spaced")
+	f.Float64Var(&opts.rate, "rate", 0, "`requests` per second instead, evenly spaced")
 	f.IntVar(&opts.concurrency, "concurrency", 256, "requests on their way at once, at most")
 	f.StringVar(&opts.session, "session", "", "`key` that keeps requests in order: header:NAME, cookie:NAME, client or none; empty = client with its authorization and cookies")
 	f.StringVar(&opts.filter, "filter", "", "`filter` of requests, as for recordings: method=GET,path=/api,status=2xx")
 	f.BoolVar(&opts.replay.Writes, "writes", false, "send requests that write, too")
 	f.BoolVar(&opts.replay.Cut, "send-cut", false, "send requests whose body was not kept whole, too")
-	f.StringVar(&opts.redacted, "redacted", "send", "requests with tokens in place of credentials: `send` or skip")
+	f.StringVar(&opts.redacted, "redacted", "send", "`what` becomes of requests with tokens in place of credentials: send or skip")
 	f.BoolVar(&opts.once, "once", false, "ask nothing twice; else up to a tenth of what reads is, to tell noise from differences")
 	f.StringArrayVar(&opts.headers, "header", nil, "set `name=value` in every request, or leave it out: name=; may be repeated")
 	f.StringVar(&opts.host, "host", "preserve", "`host` that is sent: preserve = the recorded one, target = the target's own")

@@ -195,6 +195,50 @@ func TestReplaySaysWhatItDid(t *testing.T) {
 	}
 }
 
+// Latencies that nobody measured are not shown as 0, and why there are none is said.
+func TestReplayOfATargetThatIsDown(t *testing.T) {
+	t.Parallel()
+	recorded, _ := shop(t, nil)
+	folder := record(t, recorded, gets(2, 1)...)
+	target, _ := shop(t, func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+	s, out, errOut := testStreams()
+	if code := Main(t.Context(), []string{"replay", folder, "--target", target, "--speed", "max"}, s); code != ExitTooFew {
+		t.Fatalf("exit code %d: %s", code, errOut)
+	}
+	for _, want := range []string{
+		"sent 2 of 2 requests to " + target + " as fast as answers come, in ",
+		"\n  answered  0; not answered: reset 2\n            nothing was answered: see whether the target is up, and speaks http as this URL says\n",
+		"\n    recorded        1.00     1.00     1.00     1.00\n\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestReplayOfNothing(t *testing.T) {
+	t.Parallel()
+	empty := t.TempDir()
+	begun := t.TempDir()
+	w, err := recording.Create(begun, recording.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for folder, want := range map[string]string{
+		empty:                           empty + ": there is no recording in it",
+		begun:                           begun + ": there is no exchange in it",
+		filepath.Join(empty, "nowhere"): "nowhere: no such file or directory",
+	} {
+		s, out, errOut := testStreams()
+		if code := Main(t.Context(), []string{"replay", folder, "--target", "http://127.0.0.1:1"}, s); code != ExitNo || !strings.Contains(errOut.String(), want) || out.String() != "" {
+			t.Errorf("%s: exit code %d: %s%s", folder, code, errOut, out)
+		}
+	}
+}
+
 func TestReplayEndsWithAReportWhenItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	recorded, _ := shop(t, nil)
@@ -516,7 +560,7 @@ func TestReplayWarnsOfWhatCannotBeRead(t *testing.T) {
 	}
 	target, _ := shop(t, nil)
 	s, out, errOut := testStreams()
-	if code := Main(t.Context(), []string{"replay", folder, "--target", target}, s); code != ExitTooFew || !strings.Contains(out.String(), "sent 0 of 0 requests") || !strings.Contains(errOut.String(), "warning: ") {
+	if code := Main(t.Context(), []string{"replay", folder, "--target", target}, s); code != ExitNo || out.String() != "" || !strings.Contains(errOut.String(), "warning: ") || !strings.Contains(errOut.String(), "there is no exchange in it") {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 }

@@ -41,6 +41,9 @@ func replayRun(ctx context.Context, opts *replayOptions) error {
 		return &usageError{fmt.Errorf("--target: %w", err)}
 	}
 	defer target.Close()
+	if err := lookInto(opts.folder); err != nil {
+		return err
+	}
 	pipeline, err := analyze.New(cfg, analyze.Options{Offline: opts.once, Asker: targetAsker{target}, OtherKey: cfg.Redact.Key == ""})
 	if err != nil {
 		return err
@@ -60,11 +63,23 @@ func replayRun(ctx context.Context, opts *replayOptions) error {
 	if err := errors.Join(pipeline.Wait(late), pipeline.Close(late)); err != nil {
 		return errors.Join(runErr, err)
 	}
+	if runErr == nil && summary.Read == 0 && summary.End == replay.EndAll {
+		return errNothingChosen(opts.folder, "")
+	}
 	report := pipeline.Report()
 	if err := errors.Join(runErr, opts.show(&replayed{summary, report})); err != nil {
 		return err
 	}
 	return answerOf(report)
+}
+
+// lookInto says whether there is a recording.
+func lookInto(folder string) error {
+	reader, err := recording.Open(folder)
+	if err != nil {
+		return err
+	}
+	return reader.Close()
 }
 
 // send replays and shows how far it is.

@@ -76,9 +76,17 @@ func progressLine(p replay.Progress, took time.Duration, part float64) string {
 
 // summaryLines says what was sent, and how well the pace was kept.
 func summaryLines(s *replay.Summary) []string {
+	pace := s.Pace
+	if pace != (replay.Pace{Max: true}).String() {
+		pace = "at " + pace
+	}
 	lines := []string{
-		fmt.Sprintf("sent %d of %d requests to %s at %s, in %.1f s%s", s.Sent, s.Read, s.Target, s.Pace, s.Seconds, endings[s.End]),
+		fmt.Sprintf("sent %d of %d requests to %s %s, in %.1f s%s", s.Sent, s.Read, s.Target, pace, s.Seconds, endings[s.End]),
 		fmt.Sprintf("  %-9s %s", "answered", answered(s)),
+	}
+	if s.Sent > 0 && s.Completed == 0 {
+		protocol, _, _ := strings.Cut(s.Target, ":")
+		lines = append(lines, fmt.Sprintf("  %-9s nothing was answered: see whether the target is up, and speaks %s as this URL says", "", protocol))
 	}
 	if why := reasons(s.Skipped); why != "" {
 		lines = append(lines, fmt.Sprintf("  %-9s %s", "not sent", why))
@@ -104,6 +112,9 @@ func summaryLines(s *replay.Summary) []string {
 		name string
 		q    replay.Quantiles
 	}{{"recorded", s.Recorded}, {"now", s.Latency}, {"since due", s.FromDue}} {
+		if row.q == (replay.Quantiles{}) {
+			continue // nothing was measured
+		}
 		lines = append(lines, fmt.Sprintf("    %-11s %8s %8s %8s %8s", row.name, millis(row.q.P50), millis(row.q.P95), millis(row.q.P99), millis(row.q.Max)))
 	}
 	return lines

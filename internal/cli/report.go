@@ -45,7 +45,9 @@ with the primary's: PASS, FAIL, RUNNING as long as neither has been shown, or
 NOT_ENOUGH_TRAFFIC. A verdict may be looked at as often as one likes; that makes
 it no less certain.
 
-The exit code is 0 for PASS, 1 for FAIL and 3 for the others. With --wait the
+The exit code is 0 for PASS, 1 for FAIL and 3 for the others. If there is no
+report, as when nobody is at the admin address, it is 1, so that a pipeline goes
+on after a PASS alone; 2 is a mistake on the command line. With --wait the
 command waits until the verdict is PASS or FAIL, or time is up.`,
 		Example: `  understudy report
 

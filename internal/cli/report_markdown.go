@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/understudy-proxy/understudy/internal/analyze"
@@ -83,9 +84,11 @@ func markdownCluster(b *strings.Builder, c *analyze.Cluster) {
 	if len(c.Predictors) > 0 {
 		b.WriteString("\n")
 	}
-	writeMarkdownTable(b, []string{"path", "", "primary", "shadow"}, differenceCells(c))
-	if c.Curl != "" {
+	if rows := differenceCells(c); len(rows) > 0 {
+		writeMarkdownTable(b, []string{"path", "", "primary", "shadow"}, rows)
 		b.WriteString("\n")
+	}
+	if c.Curl != "" {
 		fence(b, "sh", c.Curl)
 	}
 	b.WriteString("\n</details>\n\n")
@@ -135,15 +138,21 @@ func code(text string) string {
 // escaped writes signs that may be markup somewhere as references.
 func escaped(text string) string {
 	// What is no markup within a line. A point is, in www.example.com, and behind a
-	// number that begins a line, as is a hyphen there.
+	// number that begins a line, as is a hyphen there; a colon is before what it
+	// could make a link of, an underscore at the edge of a word.
 	const plain = " ,%/'\"(){};=-"
 	var b strings.Builder
 	runes := []rune(printable(text))
 	for i, r := range runes {
 		safe := r >= 0x80 || isAlphanumeric(r) || strings.ContainsRune(plain, r) && !(r == '-' && i == 0)
-		if r == '.' {
-			last := i+1 == len(runes) || runes[i+1] == ' '
-			safe = i > 0 && (last && !isDigit(runes[i-1]) || !last && isDigit(runes[i+1]))
+		last := i+1 == len(runes) || runes[i+1] == ' '
+		switch r {
+		case '.':
+			safe = i > 0 && (last && !numbers(runes[:i]) || !last && isDigit(runes[i+1]))
+		case ':':
+			safe = i > 0 && last
+		case '_':
+			safe = i > 0 && !last && isAlphanumeric(runes[i-1]) && isAlphanumeric(runes[i+1])
 		}
 		if safe {
 			b.WriteRune(r)
@@ -152,6 +161,12 @@ func escaped(text string) string {
 		}
 	}
 	return b.String()
+}
+
+// numbers says whether all of text is digits, which with a point is the beginning of
+// a list.
+func numbers(text []rune) bool {
+	return !slices.ContainsFunc(text, func(r rune) bool { return !isDigit(r) })
 }
 
 func isDigit(r rune) bool { return '0' <= r && r <= '9' }

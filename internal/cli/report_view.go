@@ -108,12 +108,16 @@ func (p *paper) mirror(m *analyze.MirrorReport, now time.Time) {
 	p.table(t, len(checks)-len(t.rows), "; -o json has them all")
 
 	t = newTable("Latency", latencyColumns...)
+	measured := 0
 	for i := range m.Endpoints {
-		if len(t.rows) < mostLatencies && m.Endpoints[i].Primary.P50 > 0 {
+		if m.Endpoints[i].Primary.P50 == 0 {
+			continue
+		}
+		if measured++; measured <= mostLatencies {
 			t.add(narrow(latencyRow(&m.Endpoints[i]))...)
 		}
 	}
-	p.table(t, 0, "")
+	p.table(t, measured-len(t.rows), "; -o json has them all")
 
 	t = newTable("Differences", clusterColumns...)
 	for i := range m.Clusters {
@@ -198,12 +202,19 @@ func classesText(m *analyze.MirrorReport) string {
 	return strings.TrimSpace(text)
 }
 
+// lostBecause says why pairs were not looked at, for people.
+var lostBecause = map[string]string{
+	"cpu":      "because comparing may use no more cpu",
+	"learning": "because too many were held already",
+	"queue":    "because the queue was full",
+}
+
 // lostText says what was not looked at, and what to do about it.
 func lostText(lost map[string]int64) string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(lost)) {
 		if lost[name] > 0 {
-			list = append(list, fmt.Sprintf("%s %d", printable(name), lost[name]))
+			list = append(list, fmt.Sprintf("%d %s", lost[name], cmp.Or(lostBecause[name], printable(name))))
 		}
 	}
 	if len(list) == 0 {
@@ -266,15 +277,23 @@ func effectText(m judge.Metric, effect float64) string {
 	return portion(effect)
 }
 
-// portion writes a share in percent with two digits that matter.
+// portion writes a share in percent with two digits that matter, and with more
+// where it would be taken for all.
 func portion(share float64) string {
+	const most = 4
 	percent := 100 * share
 	digits := 1
 	if percent != 0 {
-		digits = max(0, min(4, 1-int(math.Floor(math.Log10(math.Abs(percent))))))
+		digits = max(0, min(most, 1-int(math.Floor(math.Log10(math.Abs(percent))))))
 	}
-	scale := math.Pow(10, float64(digits))
-	return strconv.FormatFloat(math.Round(percent*scale)/scale, 'f', -1, 64) + " %"
+	rounded := func() float64 {
+		scale := math.Pow(10, float64(digits))
+		return math.Round(percent*scale) / scale
+	}
+	for percent < 100 && rounded() == 100 && digits < most {
+		digits++
+	}
+	return strconv.FormatFloat(rounded(), 'f', -1, 64) + " %"
 }
 
 var latencyColumns = []string{"ENDPOINT", ">PRIMARY P50", ">P95", ">P99", ">SHADOW P50", ">P95", ">P99"}
@@ -345,6 +364,9 @@ func reportTables(r *analyze.Report) []*table {
 			checks.remark(printable(c.Says))
 		}
 		for j := range m.Endpoints {
+			if m.Endpoints[j].Primary.P50 == 0 {
+				continue // nothing was measured
+			}
 			latencies.add(append([]any{name}, latencyRow(&m.Endpoints[j])...)...)
 		}
 		for j := range m.Clusters {

@@ -58,6 +58,9 @@ SIGTERM and SIGINT let requests and copies finish, a second one ends at once.`,
   # Copy a twentieth, writes too, to two shadows
   understudy run --listen :8080 --primary http://app:9000 --shadow http://next:9000 --shadow http://other:9000 --percent 5 --shadow-writes
 
+  # Keep what is learned by comparing over restarts, for a verdict that takes days
+  understudy run --listen 127.0.0.1:8080 --primary http://127.0.0.1:9000 --shadow http://127.0.0.1:9001 --admin 127.0.0.1:9900 --data learned
+
   # Record what is asked and answered, to look at it or to send it again
   understudy run --listen 127.0.0.1:8080 --primary http://127.0.0.1:9000 --record recordings
 

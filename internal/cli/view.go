@@ -258,7 +258,7 @@ func remarks(groups ...counted) string {
 }
 
 // reasons lists what is not zero, greatest first.
-func reasons[K ~string, N int64 | uint64](counts map[K]N) string {
+func reasons[K ~string, N int | int64 | uint64](counts map[K]N) string {
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b K) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})

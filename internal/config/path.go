@@ -95,6 +95,18 @@ func located(errs Errors, root *yaml.Node, f *failures) Errors {
 	return kept
 }
 
+// Locate sets the lines of problems in a document that was parsed without one, but
+// whose fields say what nobody can obey.
+func (e Errors) Locate(document []byte) {
+	root, err := parseDocument(document)
+	if err != nil {
+		return
+	}
+	for i := range e {
+		e[i].Line = lineOf(root, e[i].Path)
+	}
+}
+
 // lineOf is the line of the value at path, or of the nearest thing around it
 // that is written in the document.
 func lineOf(n *yaml.Node, path string) int {
@@ -106,6 +118,9 @@ func lineOf(n *yaml.Node, path string) int {
 			step, path, _ = strings.Cut(path[1:], "]")
 			// Only elements that were decoded have a path, so that i is one.
 			i, _ := strconv.Atoi(step)
+			if i >= len(n.Content) {
+				return line // it is another document by now
+			}
 			n = n.Content[i]
 		} else {
 			path = strings.TrimPrefix(path, ".")

@@ -10,7 +10,7 @@ import (
 // Decision is the verdict about one shadow.
 type Decision struct {
 	Verdict Verdict  `json:"verdict"`
-	Reasons []string `json:"reasons"` // sentences, the gravest first, at most ten; never empty
+	Reasons []string `json:"reasons"` // sentences, the gravest first, at most ten and one that counts the others; never empty
 	Shown   string   `json:"shown"`   // what the traffic could have shown, and what was not covered
 	Checks  []Check  `json:"checks"`  // as given, with the verdicts that hold for all of them together
 }
@@ -74,7 +74,9 @@ func Decide(checks []Check, p Params) Decision {
 	if len(d.Reasons) == 0 {
 		d.Reasons = []string{"Nothing has been measured."}
 	}
-	d.Reasons = d.Reasons[:min(len(d.Reasons), mostReasons)]
+	if more := len(d.Reasons) - mostReasons; more > 0 {
+		d.Reasons = append(d.Reasons[:mostReasons:mostReasons], fmt.Sprintf("And %s more.", plural(int64(more), "check")))
+	}
 	d.Shown = shown(d.Checks, asked, p)
 	return d
 }

@@ -157,7 +157,7 @@ func TestReasonsAreFewAndTheGravestFirst(t *testing.T) {
 	}
 	checks = append(checks, check(Everywhere, Errors, 5))
 	d := Decide(checks, ParamsOf(config.Judge{}))
-	want := []string{"*", "GET /19", "GET /18", "GET /17", "GET /16", "GET /15", "GET /14", "GET /13", "GET /12", "GET /11"}
+	want := []string{"*", "GET /19", "GET /18", "GET /17", "GET /16", "GET /15", "GET /14", "GET /13", "GET /12", "GET /11", "And 14 checks more."}
 	if diff := cmp.Diff(want, d.Reasons); diff != "" {
 		t.Error(diff)
 	}

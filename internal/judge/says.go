@@ -123,8 +123,14 @@ func significant(v float64) string {
 	if digits > 6 {
 		return "0"
 	}
-	scale := math.Pow(10, float64(digits))
-	return strconv.FormatFloat(math.Round(v*scale)/scale, 'f', -1, 64)
+	rounded := func() float64 {
+		scale := math.Pow(10, float64(digits))
+		return math.Round(v*scale) / scale
+	}
+	for v < 100 && rounded() == 100 && digits < 6 {
+		digits++ // it would be taken for all
+	}
+	return strconv.FormatFloat(rounded(), 'f', -1, 64)
 }
 
 func plural(n int64, noun string) string {

@@ -239,6 +239,33 @@ func TestArchivesOfBrowsersAreRead(t *testing.T) {
 	})
 }
 
+// Browsers tell of what they did without HTTP, too.
+func TestEntriesOfOtherSchemesAreLeftOut(t *testing.T) {
+	t.Parallel()
+	var entries []string
+	for _, u := range []string{"data:image/png;base64,AA%", "http://h/1", "blob:https://h/7", "WSS://h/ws", "HTTPS://h/2", "data:,x"} {
+		entries = append(entries, `{"startedDateTime":"2026-05-01T13:04:06Z","request":{"method":"GET","url":"`+u+`"},"response":{"status":200}}`)
+	}
+	r := NewReader(strings.NewReader(`{"log":{"entries":[` + strings.Join(entries, ",") + `]}}`))
+	var paths []string
+	for {
+		x, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, x.Path)
+	}
+	if diff := cmp.Diff([]string{"/1", "/2"}, paths); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]int{"data": 2, "blob": 1, "wss": 1}, r.LeftOut()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestBadArchivesSayWhere(t *testing.T) {
 	t.Parallel()
 	entry := func(request, response string) string {
@@ -256,6 +283,7 @@ func TestBadArchivesSayWhere(t *testing.T) {
 		`{"log":{"entries":[{"startedDateTime":"0001-01-01T00:00:00Z"}]}}`: `entry 1: startedDateTime: "0001-01-01T00:00:00Z" is not a time`,
 		`{"log":{"entries":[7]}}`:                                              "entry 1: json: cannot unmarshal number into Go value of type har.entry",
 		entry(`"method":"GET","url":"/a"`, ""):                                 `entry 1: request.url: "/a" is not an absolute URL`,
+		entry(`"method":"GET","url":"127.0.0.1:80/a"`, ""):                     `entry 1: request.url: "127.0.0.1:80/a" is not an absolute URL`,
 		entry(`"url":"http://h/"`, ""):                                         `entry 1: request.method: "" is none`,
 		entry(good+`,"postData":{"text":"x","_encoding":"rot13"}`, ""):         `entry 1: request.postData.text: the encoding "rot13" is not known`,
 		entry(good, `"status":200,"content":{"text":"%","encoding":"base64"}`): "entry 1: response.content.text: not base64: illegal base64 data at input byte 0",

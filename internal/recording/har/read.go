@@ -27,6 +27,7 @@ type Reader struct {
 	json    *json.Decoder
 	began   bool
 	entries int // read so far
+	others  map[string]int
 	ahead   *entry
 	ended   bool
 	failed  error // to be told by the next call
@@ -115,20 +116,47 @@ func (r *Reader) entry() (*entry, error) {
 	if r.ended {
 		return nil, io.EOF
 	}
-	r.in.begin(r.limit)
-	if !r.json.More() {
-		if _, err := r.json.Token(); err != nil { // the end of the entries
-			return nil, fmt.Errorf("after entry %d: %w", r.entries, unexpected(err))
+	for {
+		r.in.begin(r.limit)
+		if !r.json.More() {
+			if _, err := r.json.Token(); err != nil { // the end of the entries
+				return nil, fmt.Errorf("after entry %d: %w", r.entries, unexpected(err))
+			}
+			r.ended = true
+			return nil, io.EOF
 		}
-		r.ended = true
-		return nil, io.EOF
+		e := &entry{}
+		r.entries++
+		if err := r.json.Decode(e); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", r.entries, unexpected(err))
+		}
+		scheme := schemeOf(e.Request.URL)
+		if scheme == "" || scheme == "http" || scheme == "https" {
+			return e, nil
+		}
+		if r.others == nil {
+			r.others = make(map[string]int)
+		}
+		r.others[scheme]++
 	}
-	e := &entry{}
-	r.entries++
-	if err := r.json.Decode(e); err != nil {
-		return nil, fmt.Errorf("entry %d: %w", r.entries, unexpected(err))
+}
+
+// LeftOut counts the entries that were not of HTTP, by the schemes of their URLs:
+// browsers tell of data:, blob: and wss:, too.
+func (r *Reader) LeftOut() map[string]int { return r.others }
+
+// schemeOf is the scheme of a URL (RFC 3986, section 3.1) in lower case, empty if it
+// has none.
+func schemeOf(text string) string {
+	scheme, _, found := strings.Cut(text, ":")
+	if !found || scheme == "" || scheme[0]|0x20 < 'a' || scheme[0]|0x20 > 'z' {
+		return ""
 	}
-	return e, nil
+	scheme = strings.ToLower(scheme)
+	if strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+		return ""
+	}
+	return scheme
 }
 
 func unexpected(err error) error {

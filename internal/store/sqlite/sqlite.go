@@ -299,6 +299,9 @@ func diagnose(err error) (advice string, is error) {
 	)
 	var e *driver.Error
 	if errors.As(err, &e) {
+		if e.Code() == codes.SQLITE_IOERR_SHMSIZE {
+			return room, store.ErrFull // which it does not say of this file
+		}
 		switch e.Code() & 0xff {
 		case codes.SQLITE_FULL:
 			return room, store.ErrFull
