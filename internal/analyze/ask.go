@@ -9,7 +9,7 @@ import (
 
 // ask has the shadow asked once more about h, if there is room for the question:
 // what else is to be counted waits for it. A control may go to the baseline.
-func (m *mirror) ask(h *held, x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Message, control bool) {
+func (m *mirror) ask(h *held, x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Message) {
 	bytes := size(raw) + size(x.Request) + size(x.Primary.Answer) + size(c.Answer)
 	if c.Answer == nil || !m.asker.room(bytes) {
 		return
@@ -21,9 +21,9 @@ func (m *mirror) ask(h *held, x *traffic.Exchange, c *traffic.Outcome, raw *traf
 	q := &Question{
 		Route: m.label.Route, Rule: m.label.Rule, Mirror: m.label.Mirror, Backend: m.way.mirror.Backend,
 		ID: x.ID, Request: keepMessage(raw), Live: &live,
-		mirror: m, held: h, control: control, x: &own, size: bytes, delay: m.delay(),
+		mirror: m, held: h, control: h.control != noControl, x: &own, size: bytes, delay: m.delay(),
 	}
-	if control && m.way.mirror.Compare.Baseline != "" {
+	if q.control && m.way.mirror.Compare.Baseline != "" {
 		q.Backend, q.delay = m.way.mirror.Compare.Baseline, 0
 	}
 	m.put(q)
