@@ -85,7 +85,7 @@ func (a *asker) pair() { a.tokens = min(a.tokens+questionShare, questionBurst) }
 // room says that a question of so many bytes may be put now, and takes its token.
 func (a *asker) room(size int64) bool {
 	a.fill()
-	if a.tokens < 1 || a.open.Load() >= mostQuestions || a.bytes.Load()+size > questionBytes || a.ctx.Err() != nil {
+	if a.tokens < 1 || a.open.Load() >= mostQuestions || a.bytes.Load()+size > questionBytes || a.closed() {
 		return false
 	}
 	a.tokens--
@@ -136,6 +136,9 @@ func (a *asker) ask(q *Question) *traffic.Outcome {
 // idle says that no question is open. A question is open until its reply was
 // looked at.
 func (a *asker) idle() bool { return a == nil || a.open.Load() == 0 }
+
+// closed says that all questions that are open are given up.
+func (a *asker) closed() bool { return a.ctx.Err() != nil }
 
 // close gives up all questions that are open.
 func (a *asker) close() {

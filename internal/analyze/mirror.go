@@ -128,6 +128,7 @@ func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Mess
 		return
 	}
 	e.Pairs++
+	e.changed = true
 	if x.Primary.Status == c.Status {
 		e.Alike++
 	}

@@ -47,7 +47,7 @@ func (p *Pipeline) work() {
 			pace.begin()
 			p.hear(r)
 		case <-save.C:
-			p.save()
+			p.save(false)
 		case <-p.closing:
 			p.finish()
 			return
@@ -101,8 +101,10 @@ func (p *Pipeline) finish() {
 	if p.sender != nil {
 		p.sender.close()
 	}
-	p.conclude()
-	p.save()
+	if p.options.Offline || p.options.Store == nil {
+		p.conclude() // nothing comes that could tell more
+	}
+	p.save(true)
 	p.tell()
 	p.end()
 	p.asking.Wait()
