@@ -88,6 +88,7 @@ func (m *mirror) placesOf(h *held) map[*place]bool {
 func (m *mirror) hear(q *Question, again *traffic.Outcome) {
 	h := q.held
 	e := h.endpoint
+	m.changed, e.changed = true, true
 	if m.toShadow(q) {
 		for p := range m.placesOf(h) {
 			p.asking = max(p.asking-1, 0)
@@ -101,10 +102,12 @@ func (m *mirror) hear(q *Question, again *traffic.Outcome) {
 			m.hearBaseline(q, again)
 		}
 	}
-	m.consider(e, h.findings)
-	m.insist(q)
-	for p := range m.placesOf(h) {
-		m.conclude(e, p, false)
+	if !m.asker.closed() { // a question that was given up is no reason to decide without it
+		m.consider(e, h.findings)
+		m.insist(q)
+		for p := range m.placesOf(h) {
+			m.conclude(e, p, false)
+		}
 	}
 	m.release(e)
 }

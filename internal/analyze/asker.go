@@ -55,8 +55,8 @@ const (
 // that lags has caught up, a clock has moved on.
 const askAfter = time.Second
 
-// asker puts questions, a bounded number of them. Its owner's lock guards take and
-// pair.
+// asker puts questions, a bounded number of them. Its owner's lock guards room, ample
+// and pair.
 type asker struct {
 	send    Asker
 	ctx     context.Context
@@ -84,14 +84,26 @@ func (a *asker) pair() { a.tokens = min(a.tokens+questionShare, questionBurst) }
 
 // room says that a question of so many bytes may be put now, and takes its token.
 func (a *asker) room(size int64) bool {
-	now := time.Now()
-	a.tokens = min(a.tokens+now.Sub(a.filled).Seconds()*questionsRate, questionBurst)
-	a.filled = now
-	if a.tokens < 1 || a.open.Load() >= mostQuestions || a.bytes.Load()+size > questionBytes || a.ctx.Err() != nil {
+	a.fill()
+	if a.tokens < 1 || a.open.Load() >= mostQuestions || a.bytes.Load()+size > questionBytes || a.closed() {
 		return false
 	}
 	a.tokens--
 	return true
+}
+
+// fill adds the tokens that time has brought.
+func (a *asker) fill() {
+	now := time.Now()
+	a.tokens = min(a.tokens+now.Sub(a.filled).Seconds()*questionsRate, questionBurst)
+	a.filled = now
+}
+
+// ample says that there is room for questions that nobody waits for: half of what
+// there may be at most is left to the others.
+func (a *asker) ample() bool {
+	a.fill()
+	return a.tokens >= questionBurst/2 && a.open.Load() < mostQuestions/2 && a.bytes.Load() < questionBytes/2
 }
 
 // put sends q when its time has come. Its reply comes by the channel.
@@ -124,6 +136,9 @@ func (a *asker) ask(q *Question) *traffic.Outcome {
 // idle says that no question is open. A question is open until its reply was
 // looked at.
 func (a *asker) idle() bool { return a == nil || a.open.Load() == 0 }
+
+// closed says that all questions that are open are given up.
+func (a *asker) closed() bool { return a.ctx.Err() != nil }
 
 // close gives up all questions that are open.
 func (a *asker) close() {

@@ -18,6 +18,7 @@ type held struct {
 	pair     judge.Pair
 	class    compare.Class
 	findings []finding
+	control  control       // what it was drawn to be
 	asking   int           // questions that were not answered yet
 	again    map[spot]bool // where the answers differ still, asked once more; nil if the shadow did not say
 	quarrel  []spot        // of a control, where its answers differ
@@ -126,7 +127,9 @@ func (m *mirror) count(h *held, sure []finding) {
 	}
 	e.count(class)
 	e.Tally.Observe(h.pair)
-	m.everywhere.Observe(h.pair)
+	all := h.pair
+	all.Controlled = all.Controlled && h.control == ofAll
+	m.everywhere.Observe(all)
 	if len(sure) > 0 || class == compare.ShadowError {
 		m.clusters.add(e, class, sure, h.sight)
 	} else if h.sight != nil && h.sight.traits != nil {

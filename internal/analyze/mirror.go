@@ -123,17 +123,21 @@ func (m *mirror) merge(from, to string) {
 func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Message) {
 	m.primary, m.changed = x.Primary.Backend, true
 	e := m.endpoint(x)
-	control := raw != nil && m.asker != nil && m.draw(e)
+	control := noControl
+	if raw != nil && m.asker != nil {
+		control = m.draw(e)
+	}
 	r := m.comparer.Compare(x, &x.Primary, c, compare.Options{Endpoint: e.Name, Demoted: e.demotes})
 	if r.Class == compare.Infra {
 		e.count(r.Class)
 		return
 	}
 	e.Pairs++
+	e.changed = true
 	if x.Primary.Status == c.Status {
 		e.Alike++
 	}
-	h := &held{endpoint: e, class: r.Class, pair: pairOf(x, c)}
+	h := &held{endpoint: e, class: r.Class, pair: pairOf(x, c), control: control}
 	if !h.pair.PrimaryFailed && r.Class != compare.ShadowError {
 		h.findings = e.sift(r.Differences, &m.renamings, x.Start)
 		m.meetTwin(e, x, c, h.findings)
@@ -143,10 +147,10 @@ func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Mess
 	if len(h.findings) > 0 || r.Class == compare.ShadowError || e.curious() {
 		h.sight = m.clusters.see(e, x, c, h.findings)
 	}
-	if control {
+	if control != noControl {
 		m.ask(h, x, c, raw, true)
 	}
-	if raw != nil && (!control || m.baseline() != "") && m.wants(e, h.findings) {
+	if raw != nil && (control == noControl || m.baseline() != "") && m.wants(e, h.findings) {
 		m.ask(h, x, c, raw, false)
 	}
 	m.hold(h)
@@ -181,27 +185,50 @@ func failed(o *traffic.Outcome) bool {
 	return false
 }
 
+// control says for whom a pair is one with a control.
+type control int
+
+// Whom a control is for.
+const (
+	noControl  control = iota
+	ofEndpoint         // it was drawn because its endpoint wants more: for all together it would weigh too much
+	ofAll
+)
+
 // draw says whether a request is to be a control, whatever comes of it.
-func (m *mirror) draw(e *endpoint) bool {
+func (m *mirror) draw(e *endpoint) control {
 	share := 1.0
 	if m.way.mirror.Compare.Repeat != nil {
 		share = *m.way.mirror.Compare.Repeat
 	}
 	switch {
 	case share == 0:
+		return noControl
 	case e.shaky && e.controls() < enoughRepeats:
 		share = max(share, shakyShare)
 	case e.controls() < eagerRepeats:
 		share = max(share, eagerShare)
 	}
-	return m.random.Float64()*100 < share
+	at := m.random.Float64() * 100
+	switch {
+	case at < share:
+		return ofAll
+	case at >= wantedShare || !m.asker.ample():
+	case m.everywhere.WantsControls(m.params):
+		return ofAll
+	case e.Tally.WantsControls(m.params):
+		return ofEndpoint
+	}
+	return noControl
 }
 
-// How the noise of an endpoint is measured while nothing is known of it.
+// How the noise of an endpoint is measured while little is known of it, in percent of
+// its requests.
 const (
 	eagerRepeats = 20 // controls, until only the configured share is drawn
-	eagerShare   = 10 // percent
+	eagerShare   = 10
 	shakyShare   = 50 // where differences wait for it
+	wantedShare  = 25 // where more differ than is assumed, see [judge.Tally.WantsControls]
 )
 
 // wants says that an answer of the shadow's would tell something about findings:

@@ -274,7 +274,8 @@ func (p *Pipeline) Wait(ctx context.Context) error {
 var errStillBusy = errors.New("what was captured last has not been looked at")
 
 // Close looks at what was offered, as long as ctx allows, saves what was learned,
-// and ends. Report and Pair may still be called afterwards.
+// and ends. What pairs wait for is decided with what is known, if no store lets them
+// wait on. Report and Pair may still be called afterwards.
 func (p *Pipeline) Close(ctx context.Context) error {
 	p.once.Do(func() { close(p.closing) })
 	select {

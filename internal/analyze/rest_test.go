@@ -113,7 +113,7 @@ func TestWhatIsRefusedWhileTheWorkerPausesHasAReasonOfItsOwn(t *testing.T) {
 			return refused
 		}
 		s.offer("GET /a", answer{}, answer{})
-		<-time.After(napTime + 5*time.Millisecond) // it is at work
+		<-time.After(napTime + 2*time.Millisecond) // it is at work
 		if refused := fill(5); refused != 3 || p.Refuses() != traffic.LostQueue {
 			t.Errorf("at work: %d refused, by %s", refused, p.Refuses())
 		}

@@ -33,6 +33,7 @@ type savedMirror struct {
 	Primary   string           `json:"primary"`
 	Since     time.Time        `json:"since"`
 	Templates *judge.Templates `json:"templates"`
+	Held      []savedHeld      `json:"held,omitempty"` // at an orderly end; whatever is saved next does without
 }
 
 // savedEndpoint is an endpoint; its places are saved apart.
@@ -63,9 +64,9 @@ func (e *endpoint) roll(class compare.Class, now time.Time) {
 	e.minutes[last].Classes[class]++
 }
 
-// save saves what has changed, if there is a store. What cannot be saved is tried
-// again with all the rest.
-func (p *Pipeline) save() {
+// save saves what has changed, if there is a store, and at last the pairs that are
+// held. What cannot be saved is tried again with all the rest.
+func (p *Pipeline) save(last bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
 	p.mu.Lock()
@@ -81,7 +82,7 @@ func (p *Pipeline) save() {
 			wiped = append(wiped, m.label.String())
 			m.wipe = false
 		}
-		m.save(&batch, all)
+		m.save(&batch, all, last)
 	}
 	p.mu.Unlock()
 	err := wipe(ctx, s, wiped)
@@ -125,11 +126,15 @@ func wipe(ctx context.Context, s store.Store, labels []string) error {
 	return s.Save(ctx, batch)
 }
 
-// save adds what has changed to a batch.
-func (m *mirror) save(b *store.Batch, all bool) {
+// save adds what has changed to a batch, and at last the pairs that are held.
+func (m *mirror) save(b *store.Batch, all, last bool) {
 	l, now := m.label.String(), time.Now()
-	if !all && !m.changed {
+	if !all && !m.changed && !last {
 		return
+	}
+	saved := savedMirror{Version: savedVersion, Print: m.print, Primary: m.primary, Since: m.since, Templates: m.templates}
+	if last {
+		saved.Held = m.saveHeld()
 	}
 	m.changed = false
 	put := func(e store.Entry, v any) {
@@ -143,7 +148,7 @@ func (m *mirror) save(b *store.Batch, all bool) {
 		}
 		b.Put = append(b.Put, e)
 	}
-	put(store.Entry{Table: store.Meta, Name: metaMirror}, savedMirror{savedVersion, m.print, m.primary, m.since, m.templates})
+	put(store.Entry{Table: store.Meta, Name: metaMirror}, saved)
 	put(store.Entry{Table: store.Tallies, Endpoint: judge.Everywhere, Count: m.everywhere.Errors.Total.Pairs}, m.everywhere)
 	for _, name := range m.merged {
 		b.Delete = append(b.Delete, store.Entry{Table: store.Tallies, Mirror: l, Endpoint: name})
@@ -208,14 +213,30 @@ func (m *mirror) load(ctx context.Context, s store.Store) error {
 		m.wipe = true
 		return m.forget()
 	}
-	m.primary, m.since = saved.Primary, saved.Since
 	if err := m.loadEndpoints(ctx, s); err != nil {
 		return errorOfLoading(m, err)
 	}
+	if !m.fits() {
+		m.wipe = true
+		return m.forget()
+	}
+	m.primary, m.since = saved.Primary, saved.Since
 	if err := m.clusters.load(ctx, s); err != nil {
 		return errorOfLoading(m, err)
 	}
+	m.loadHeld(saved.Held)
 	return nil
+}
+
+// fits says that all tallies are of the params in force. A program with other
+// defaults may have saved them: they add up to nothing then.
+func (m *mirror) fits() bool {
+	for _, e := range m.endpoints {
+		if !e.Tally.Fits(m.params) {
+			return false
+		}
+	}
+	return m.everywhere.Fits(m.params)
 }
 
 func errorOfLoading(m *mirror, err error) error {

@@ -51,7 +51,7 @@ func (p *Pipeline) work() {
 			p.hear(r)
 			worked += time.Since(began)
 		case <-save.C:
-			p.save()
+			p.save(false)
 		case <-p.closing:
 			p.finish()
 			return
@@ -130,8 +130,10 @@ func (p *Pipeline) finish() {
 	if p.sender != nil {
 		p.sender.close()
 	}
-	p.conclude()
-	p.save()
+	if p.options.Offline || p.options.Store == nil {
+		p.conclude() // nothing comes that could tell more
+	}
+	p.save(true)
 	p.tell()
 	p.end()
 	p.asking.Wait()

@@ -125,14 +125,3 @@ func StartLine(head []byte) []byte {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	return bytes.TrimSuffix(line, []byte("\r"))
 }
-
-// RequestLine returns the parts of a request's start line; empty where it has
-// none.
-func RequestLine(head []byte) (method, target, protocol []byte) {
-	method, rest, _ := bytes.Cut(StartLine(head), []byte(" "))
-	target = rest
-	if i := bytes.LastIndexByte(rest, ' '); i >= 0 {
-		target, protocol = rest[:i], rest[i+1:]
-	}
-	return method, target, protocol
-}

@@ -34,7 +34,6 @@ func FuzzFields(f *testing.F) {
 			}
 		}
 		Parameter(head, "charset")
-		RequestLine(head)
 	})
 }
 
