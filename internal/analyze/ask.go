@@ -123,7 +123,7 @@ func (m *mirror) hearShadow(q *Question, again *traffic.Outcome) {
 	e.answered(h.findings, r.Differences)
 	if q.control {
 		e.repeated(r.Differences)
-		h.pair.Controlled, h.quarrel = true, e.quarrel(r.Differences)
+		h.pair.Controlled, h.quarrel = true, m.quarrel(q, first, again)
 	}
 	if len(h.findings) == 0 {
 		return
@@ -153,7 +153,7 @@ func (m *mirror) hearBaseline(q *Question, again *traffic.Outcome) {
 		m.liveDiffers(e, &r.Differences[i], seen)
 	}
 	h := q.held
-	h.pair.Controlled, h.baseline, h.quarrel = true, true, e.quarrel(r.Differences)
+	h.pair.Controlled, h.baseline, h.quarrel = true, true, m.quarrel(q, &q.x.Primary, again)
 	for _, p := range e.Places {
 		if p.Standing != real && p.Standing != unsteady {
 			m.conclude(e, p, false)
@@ -161,11 +161,13 @@ func (m *mirror) hearBaseline(q *Question, again *traffic.Outcome) {
 	}
 }
 
-// quarrel are the places where two answers that should be equal differ: all but
-// what is known to be noise.
-func (e *endpoint) quarrel(differences []compare.Difference) []spot {
+// quarrel are the places where two answers of one version differ: all but what is known
+// to be noise. They are compared as the pair is, by shape where it is noise: elements
+// that are aligned there must not count as missing here.
+func (m *mirror) quarrel(q *Question, first, again *traffic.Outcome) []spot {
+	e := q.held.endpoint
 	var all []spot
-	for s := range spots(differences) {
+	for s := range spots(m.comparer.Compare(q.x, first, again, compare.Options{Endpoint: e.Name, Demoted: e.demotes}).Differences) {
 		if e.index[s] == nil && (s.kind == shape || s.kind == compare.Missing || s.kind == compare.Extra) {
 			continue // it was never seen but here, and is part of a value that is noise
 		}
@@ -193,6 +195,7 @@ func (e *endpoint) contests(h *held) (contests, wait bool) {
 		}
 		switch {
 		case p.Standing == noise, p.Standing == renamed:
+		case h.baseline && p.Standing == real && p.Values.frozen(): // that is no way to differ by itself
 		case h.baseline:
 			// It is the primary's version that differs. Where the shadow never
 			// does there is nothing to be excused.

@@ -30,7 +30,7 @@ type endpoint struct {
 	demoted map[string]bool // paths whose values are noise
 	held    []*held
 	minutes []minute
-	shaky   bool // controls are to say more, and soon: how often answers are not built alike, or whether the primary's are
+	shaky   bool // answers are not built alike by themselves, and how often is still to be known
 	changed bool // since it was saved
 
 	baseline bool // controls go there

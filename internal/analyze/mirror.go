@@ -85,6 +85,13 @@ func (m *mirror) asks(e *endpoint) bool {
 // they go to the shadow.
 func (m *mirror) baseline() string { return m.way.mirror.Compare.Baseline }
 
+// asksBaseline says that the baseline is asked about requests of e.
+func (m *mirror) asksBaseline(e *endpoint) bool {
+	method, _, _ := strings.Cut(e.Name, " ")
+	c := &m.way.mirror.Compare
+	return c.Baseline != "" && m.asker != nil && safe(method) && (c.Repeat == nil || *c.Repeat > 0)
+}
+
 // endpoint returns what is known of the endpoint that a request belongs to.
 func (m *mirror) endpoint(x *traffic.Exchange) *endpoint {
 	name := m.templates.Endpoint(x.Method, x.Path, x.Primary.Status)
@@ -206,7 +213,7 @@ func (m *mirror) draw(e *endpoint) control {
 		return noControl
 	case e.shaky && e.controls() < enoughRepeats:
 		share = max(share, shakyShare)
-	case e.controls() < eagerRepeats:
+	case e.controls() < eagerRepeats, m.baseline() != "" && e.controls() < enoughRepeats:
 		share = max(share, eagerShare)
 	}
 	at := m.random.Float64() * 100
@@ -271,7 +278,7 @@ func (m *mirror) consider(e *endpoint, findings []finding) {
 // there is no more time to learn.
 func (m *mirror) conclude(e *endpoint, p *place, last bool) bool {
 	before := p.Standing
-	e.baseline = m.baseline() != ""
+	e.baseline = m.asksBaseline(e)
 	switch before {
 	case learning:
 		if last {

@@ -89,6 +89,31 @@ const (
 	enoughLive      = 3    // differences between answers of the primary
 )
 
+// primaryRepeats says that the primary's version differs here by itself, about as
+// often as the shadow does from it. Instances of one version may each have a value of
+// their own, so what a baseline says holds even if the shadow repeats itself; unless
+// the shadow always says the same where the primary never does.
+func (p *place) primaryRepeats(e *endpoint) bool {
+	if p.Live < enoughLive || 2*float64(p.Live) < p.share(e)*float64(e.Live) {
+		return false
+	}
+	if e.baseline {
+		return p.Seen >= enoughAgreed && !p.Values.frozen()
+	}
+	return p.Disagreed > 0 || p.Asked < fewAgreed
+}
+
+// unheard says that the baseline has not said enough for a guess to be needed.
+func (p *place) unheard(e *endpoint) bool {
+	return e.baseline && p.Live < enoughLive && e.Baselines < enoughRepeats && p.Seen < patience && !p.sameAtBaseline(e)
+}
+
+// sameAtBaseline says that the baseline would have been seen to differ here if it did
+// so as often as the shadow does.
+func (p *place) sameAtBaseline(e *endpoint) bool {
+	return p.Live == 0 && p.Values.Class != classTime && float64(e.Baselines)*p.share(e) >= clearlySteady
+}
+
 // share is the part of the endpoint's pairs of one status that differ here, since
 // they were first seen to.
 func (p *place) share(e *endpoint) float64 {
@@ -172,7 +197,6 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 	case moody && p.Values.unsettled():
 		return unsteady, "one id of the primary's is many of the shadow's"
 	case moody && p.awaitsBaseline(e):
-		e.shaky = true
 		return learning, ""
 	case moody && e.baseline && p.Values.Class != classTime && p.steadyAtPrimary(e):
 		return unsteady, whyUnsteady
@@ -186,10 +210,13 @@ func (p *place) decide(e *endpoint, ask bool) (standing, string) {
 		return noise, "shadow repeats"
 	case moody && p.Live >= 2:
 		return noise, "primary repeats"
-	case p.Live >= enoughLive && 2*float64(p.Live) >= share*float64(e.Live) && (p.Disagreed > 0 || p.Asked < fewAgreed):
+	case p.primaryRepeats(e):
 		return noise, "primary repeats"
 	case p.Disagreed == 0 && (p.Asked >= enoughAgreed || p.Asked >= fewAgreed && share < rareShare), moody && share < noisyShare, p.Asked >= manyAsked:
 		return real, ""
+	}
+	if p.unheard(e) {
+		return learning, ""
 	}
 	if p.asking == 0 && (!ask && p.Asked == 0 && p.Seen >= enoughSeen || p.Asked < fewAgreed && p.Seen >= patience) {
 		return p.guess(e)
@@ -260,7 +287,7 @@ func (p *place) decideByValues(e *endpoint) (standing, string) {
 func (p *place) guess(e *endpoint) (standing, string) {
 	v := &p.Values
 	switch {
-	case p.Live == 0 && v.Class != classTime && float64(e.Baselines)*p.share(e) >= clearlySteady:
+	case p.sameAtBaseline(e):
 		return real, "" // however it looks: the primary's version says the same twice
 	case p.share(e) < noisyShare && !v.volatile():
 		return real, ""

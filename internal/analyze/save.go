@@ -82,7 +82,11 @@ func (p *Pipeline) save(last bool) {
 			wiped = append(wiped, m.label.String())
 			m.wipe = false
 		}
-		m.save(&batch, all, last)
+		var held []savedHeld
+		if last {
+			held = m.saveHeld()
+		}
+		m.save(&batch, all, held)
 	}
 	p.mu.Unlock()
 	err := wipe(ctx, s, wiped)
@@ -126,16 +130,13 @@ func wipe(ctx context.Context, s store.Store, labels []string) error {
 	return s.Save(ctx, batch)
 }
 
-// save adds what has changed to a batch, and at last the pairs that are held.
-func (m *mirror) save(b *store.Batch, all, last bool) {
+// save adds what has changed to a batch, or all, and the pairs that are held.
+func (m *mirror) save(b *store.Batch, all bool, held []savedHeld) {
 	l, now := m.label.String(), time.Now()
-	if !all && !m.changed && !last {
+	if !all && !m.changed && held == nil {
 		return
 	}
-	saved := savedMirror{Version: savedVersion, Print: m.print, Primary: m.primary, Since: m.since, Templates: m.templates}
-	if last {
-		saved.Held = m.saveHeld()
-	}
+	saved := savedMirror{Version: savedVersion, Print: m.print, Primary: m.primary, Since: m.since, Templates: m.templates, Held: held}
 	m.changed = false
 	put := func(e store.Entry, v any) {
 		value, err := json.Marshal(v)

@@ -147,6 +147,11 @@ func (v *values) fresh(pairs int64) bool {
 	return v.Seen >= pairs && 10*(v.Primary.Again+v.Shadow.Again) <= v.Seen
 }
 
+// frozen says that the shadow's values come again and again, and the primary's never.
+func (v *values) frozen() bool {
+	return v.Seen >= enoughAgreed && 10*v.Shadow.Again >= 8*v.Seen && 10*v.Primary.Again <= v.Seen
+}
+
 // consistent says that the values are ids that stand for each other one for one.
 // Numbers must have been given out in order, too: an id that is too high by one
 // stands for another just as consistently.

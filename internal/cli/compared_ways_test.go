@@ -120,11 +120,10 @@ backends:
   - {name: v2, endpoints: ["%s"]%s}
 `, c.mirror, address(says(t, func(*http.Request) string { return `{"price": 5}` })), address(shadow), backend))
 			p.ask(requests)
-			close(ways)
-			asked := 0
-			for way := range ways {
-				if asked++; way != c.want {
-					t.Errorf("request %d came as %q, want %q", asked, way, c.want)
+			asked := len(ways)
+			for n := range asked {
+				if way := <-ways; way != c.want {
+					t.Errorf("request %d came as %q, want %q", n, way, c.want)
 				}
 			}
 			if asked < requests+8 {

@@ -147,6 +147,9 @@ func (v *validator) validateCompare(p *place, r *Rule, m *Mirror) {
 		}
 	}
 	v.percent(p.field("repeat"), *c.Repeat)
+	if c.Baseline != "" && *c.Repeat == 0 {
+		v.fail(p.field("baseline"), "write repeat: 1, or leave it out", "has no effect with repeat: 0, which is the share of requests that it gets")
+	}
 	v.validateJudge(p.field("judge"), &c.Judge)
 }
 
