@@ -28,6 +28,8 @@ func TestHeads(t *testing.T) {
 		"odd attributes":    {"Set-Cookie: a=1; Secure; Token=x", "Set-Cookie: a=<s>; Secure; Token=<s>"},
 		"names of fields":   {"access-token: abc", "access-token: <s>"},
 		"with an x":         {"X-Refresh_Token: abc", "X-Refresh_Token: <s>"},
+		"json":              {`X-Thing: {"password":"x","a":"b"}`, `X-Thing: {"password":"<s>","a":"b"}`},
+		"carried names":     {"Grpc-Metadata-Authorization: Bearer abc", "Grpc-Metadata-Authorization: <s>"},
 		"a url in a url":    {"Location: /login?next=%2Fa%3Ftoken%3Dx%26b%3D1", "Location: /login?next=%2Fa%3Ftoken%3D<s>%26b%3D1"},
 		"a quoted quote":    {`X-Thing: secret="c\"d", e=f`, `X-Thing: secret="<s>", e=f`},
 		"configured":        {"x-internal_id: 7", "x-internal_id: <s>"},

@@ -34,8 +34,12 @@ func (w *worker) field(e *edit, name []byte, from, to int) {
 	value := e.src[from:to]
 	switch {
 	case len(value) == 0:
-	case !w.headers.has(name):
-		w.pairs(e, from, to, inText)
+	case !w.headers.has(plainName(name)):
+		if bytes.IndexByte(value, '"') >= 0 {
+			w.mixed(e, from, to) // perhaps JSON
+		} else {
+			w.pairs(e, from, to, inText)
+		}
 	case content.EqualFold(name, "cookie"):
 		for at := from; at < to; {
 			end := to
@@ -58,6 +62,19 @@ func (w *worker) field(e *edit, name []byte, from, to int) {
 	default:
 		w.hide(e, from, to)
 	}
+}
+
+// carried are what gateways and stores put before names of their users.
+var carried = [...]string{"grpc-metadata-", "x-amz-meta-", "x-goog-meta-", "x-ms-meta-"}
+
+// plainName cuts that off.
+func plainName(name []byte) []byte {
+	for _, prefix := range carried {
+		if len(name) > len(prefix) && content.EqualFold(name[:len(prefix)], prefix) {
+			return name[len(prefix):]
+		}
+	}
+	return name
 }
 
 // setCookies redacts the values of a Set-Cookie field, which some programs make

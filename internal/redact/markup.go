@@ -80,6 +80,8 @@ func (w *worker) tag(e *edit, from, to int, name []byte) bool {
 		switch key := lastWord(e.src[i:eq]); {
 		case equalsAny(key, "name", "id", "key", "property"):
 			byAttribute = byAttribute || w.named(e.src[start:end], w.fields.has)
+		case equalsAny(key, "type"):
+			byAttribute = byAttribute || equalsAny(e.src[start:end], "password")
 		case equalsAny(key, "value", "content"):
 			first, last = start, end
 		}

@@ -59,6 +59,7 @@ func TestBodiesThatAreSomethingElse(t *testing.T) {
 		"json in a url in text":         {"text/plain", `to /a?b=x%7B%22pin%22%3A%22y%22%7D`, `to /a?b=x%7B%22pin%22%3A%22<s>%22%7D`},
 		"an attribute with a namespace": {"application/xml", `<a x:password="x" b="c"/>`, `<a x:password="<s>" b="c"/>`},
 		"json in an attribute":          {"text/html", `<html><a b="{&quot;password&quot;:&quot;x&quot;,&#34;c&#34;:1}">&quot;d&quot;`, `<html><a b="{&#34;password&#34;:&#34;<s>&#34;,&#34;c&#34;:1}">&quot;d&quot;`},
+		"attributes of html":            {"text/html", `<html><input type='Password' name=p value="x"><a data-token="y" data-b="z">`, `<html><input type='Password' name=p value="<s>"><a data-token="<s>" data-b="z">`},
 		"multipart without a boundary":  {"multipart/form-data", "--b\r\nContent-Disposition: form-data; name=pin\r\n\r\nx\r\n--b--\r\n", "--b\r\nContent-Disposition: form-data; name=pin\r\n\r\n<s>\r\n--b--\r\n"},
 		"another boundary":              {"multipart/form-data; boundary=c", "--b\r\nContent-Disposition: form-data; name=pin\r\n\r\ntoken=x\r\n--b--\r\n", "--b\r\nContent-Disposition: form-data; name=pin\r\n\r\ntoken=<s>\r\n--b--\r\n"},
 		"an escaped boundary":           {`multipart/form-data; boundary="b\+"`, "--b+\r\nContent-Disposition: form-data; name=pin\r\n\r\nx\r\n--b+--\r\n", "--b+\r\nContent-Disposition: form-data; name=pin\r\n\r\n<s>\r\n--b+--\r\n"},

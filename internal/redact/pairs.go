@@ -77,7 +77,7 @@ func (w *worker) named(name []byte, secret func([]byte) bool) bool {
 		w.value = unpercent(w.value[:0], name)
 		name = w.value
 	}
-	if secret(name) {
+	if secret(bytes.TrimPrefix(name, []byte("data-"))) { // as attributes of HTML are called
 		return true
 	}
 	for at := w.paths; len(name) > 0; {
