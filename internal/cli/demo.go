@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-proxy/understudy/internal/admin"
+	"github.com/understudy-proxy/understudy/internal/analyze"
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/demo"
 )
@@ -135,6 +136,7 @@ func demoRun(ctx context.Context, opts *demoOptions) error {
 	}
 	if showErr == nil {
 		opts.summary(admin.NewStatus(i.Snapshot(), false))
+		opts.verdict(i.pairs.Report())
 	}
 	return showErr
 }
@@ -194,6 +196,17 @@ func (o *demoOptions) hints(base, adminURL string) []string {
 		"  understudy report --admin "+adminURL,
 		"  understudy diffs --admin "+adminURL,
 	)
+}
+
+// verdict says whether the shadow may go live, and why not.
+func (o *demoOptions) verdict(r *analyze.Report) {
+	p := &paper{columns: terminalWidth(o.streams), color: o.streams.Color}
+	for i := range r.Mirrors {
+		m := &r.Mirrors[i]
+		p.line("")
+		p.verdict(m)
+	}
+	fmt.Fprint(o.streams.Out, p.String())
 }
 
 // summary says what came of it.

@@ -69,7 +69,7 @@ func TestDemoOnATerminalShowsALiveViewAndEndsWithAKey(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("q did not end it")
 	}
-	if _, after, _ := strings.Cut(out.String(), leaveScreen); !strings.Contains(after, "no client noticed") || !strings.Contains(after, "Copies") {
+	if _, after, _ := strings.Cut(out.String(), leaveScreen); !strings.Contains(after, "no client noticed") || !strings.Contains(after, "Copies") || !strings.Contains(after, "take the place of primary (route default)\n  - ") {
 		t.Errorf("no summary after the live view: %q", after)
 	}
 }

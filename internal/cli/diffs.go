@@ -112,6 +112,10 @@ func diffsRun(ctx context.Context, opts *diffsOptions) error {
 	if err != nil {
 		return err
 	}
+	if len(diffs.Clusters) == 0 && opts.output == outputTable && opts.streams.OutIsTerminal && opts.endpoint+opts.class != "" {
+		fmt.Fprintln(opts.streams.Err, "no differences like that; without --endpoint and --class all are listed")
+		return nil
+	}
 	return printClusters(opts.streams, diffs, opts.output)
 }
 

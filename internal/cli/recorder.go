@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -39,7 +40,7 @@ func (r *recorder) apply(c *config.Record) error {
 		o.Wait = r.wait || r.config != nil && r.config.Directory == c.Directory // which this recorder has until it is closed, below
 		var err error
 		if next, err = recording.Create(c.Directory, o); err != nil {
-			return err
+			return fmt.Errorf("nothing can be recorded in %s: %w", c.Directory, err)
 		}
 	}
 	r.config = c

@@ -65,7 +65,7 @@ func TestRecorderDoesAsTheConfigurationSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.apply(&config.Record{Directory: one}); !errors.Is(err, recording.ErrLocked) {
+	if err := r.apply(&config.Record{Directory: one}); !errors.Is(err, recording.ErrLocked) || !strings.HasPrefix(err.Error(), "nothing can be recorded in "+one+": ") {
 		t.Errorf("got %v, want %v", err, recording.ErrLocked)
 	}
 	offer("e") // where it was

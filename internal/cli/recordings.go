@@ -202,7 +202,7 @@ func (o *listOptions) tables(reports []*recordingReport) []*table {
 			if name == "" {
 				name = "others"
 			}
-			endpoints.add(r.Directory, name, e.Exchanges, fmt.Sprintf("%.1f %%", 100*float64(e.Exchanges)/float64(r.Exchanges)))
+			endpoints.add(r.Directory, name, e.Exchanges, portion(float64(e.Exchanges)/float64(r.Exchanges)))
 		}
 	}
 	tables := []*table{all}

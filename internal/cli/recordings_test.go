@@ -95,7 +95,7 @@ func TestRecordingsForPeople(t *testing.T) {
 		"  a                  2           3   2.0 KiB   2026-05-01 13:04:05Z   1m30s", "  b                  0           0       0 B   -                          -",
 		"Segments", "  DIRECTORY   SEGMENT   EXCHANGES      SIZE   FROM                   LASTS   STATE",
 		"  a           1.rec             2   1.0 KiB   2026-05-01 13:04:05Z   1m30s   finished", "  a           2.rec             1   1.0 KiB   2026-05-01 13:05:35Z      0s   open",
-		"Endpoints", "  DIRECTORY   ENDPOINT   EXCHANGES    SHARE", "  a           GET /              2   66.7 %", "  a           others             1   33.3 %",
+		"Endpoints", "  DIRECTORY   ENDPOINT   EXCHANGES   SHARE", "  a           GET /              2    67 %", "  a           others             1    33 %",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -27,7 +27,7 @@ type showOptions struct {
 	chosen  recording.Filter
 }
 
-const filterUsage = "`conditions` with commas between: id=, method=, path=, status=, since=, until="
+const filterUsage = "`conditions` with commas between: id=, method=, host=, path=, status=, since=, until="
 
 func newCmdRecordingsShow(s *Streams, runF func(*showOptions) error) *cobra.Command {
 	opts := &showOptions{streams: s}
@@ -37,9 +37,10 @@ func newCmdRecordingsShow(s *Streams, runF func(*showOptions) error) *cobra.Comm
 		Long: `Show recorded exchanges, a line of each, in the order in which they ended. With
 id= in the filter they are shown whole, with heads and bodies.
 
-A path in the filter is a prefix, or with * a pattern for the whole path; a status
-is 404 or 4xx, of what the client got; a time is one of RFC 3339 or how long ago it
-was, such as 10m. DIR may be a single segment.
+A path in the filter is a prefix, or with * a pattern for the whole path; a host
+without a port is that of all ports; a status is 404 or 4xx, of what the client
+got, or 0 for no answer; a time is one of RFC 3339 or how long ago it was, such as
+10m. DIR may be a single segment.
 
 What cannot be read is named on standard error, and left out.`,
 		Example: `  understudy recordings show recordings --filter method=POST,path=/api,status=5xx

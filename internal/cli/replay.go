@@ -84,7 +84,7 @@ Ctrl-C ends early, with the report so far; a second one ends at once.`,
 	f.Float64Var(&opts.rate, "rate", 0, "`requests` per second instead, evenly spaced")
 	f.IntVar(&opts.concurrency, "concurrency", 256, "requests on their way at once, at most")
 	f.StringVar(&opts.session, "session", "", "`key` that keeps requests in order: header:NAME, cookie:NAME, client or none; empty = client with its authorization and cookies")
-	f.StringVar(&opts.filter, "filter", "", "`filter` of requests, as for recordings: method=GET,path=/api,status=2xx")
+	f.StringVar(&opts.filter, "filter", "", "`filter` of requests, as for recordings: method=GET,host=shop.example.com,path=/api,status=2xx")
 	f.BoolVar(&opts.replay.Writes, "writes", false, "send requests that write, too")
 	f.BoolVar(&opts.replay.Cut, "send-cut", false, "send requests whose body was not kept whole, too")
 	f.StringVar(&opts.redacted, "redacted", "send", "`what` becomes of requests with tokens in place of credentials: send or skip")

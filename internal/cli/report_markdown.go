@@ -9,11 +9,30 @@ import (
 	"github.com/understudy-proxy/understudy/internal/judge"
 )
 
+// longestComment leaves room below the 65,536 characters that a comment on GitHub
+// may have.
+const longestComment = 60_000
+
+// comment is Markdown of sections, of which those are left out that make it too long.
+type comment struct {
+	strings.Builder
+	left int
+}
+
+// section adds a section unless it is too long.
+func (c *comment) section(text string) {
+	if c.Len()+len(text) > longestComment {
+		c.left++
+		return
+	}
+	c.WriteString(text)
+}
+
 // reportMarkdown is a report for a comment on a pull request, in the Markdown of
 // GitHub. Everything that came from elsewhere is escaped: it can neither be markup
 // nor mention anybody.
 func reportMarkdown(r *analyze.Report) string {
-	b := new(strings.Builder)
+	b := new(comment)
 	verdict := r.Verdict
 	if len(r.Mirrors) == 0 {
 		verdict = judge.NotEnoughTraffic
@@ -28,26 +47,31 @@ func reportMarkdown(r *analyze.Report) string {
 	if text := lostText(r.Lost); text != "" {
 		fmt.Fprintf(b, "%s\n", markdown(text))
 	}
+	if b.left > 0 {
+		fmt.Fprintf(b, "%s left out, because a comment has an end; `-o json` has everything.\n", plural(b.left, "section"))
+	}
 	return b.String()
 }
 
 // verdictSigns can be told apart without colours, too.
 var verdictSigns = map[judge.Verdict]string{judge.Pass: "✅", judge.Fail: "❌", judge.Running: "⏳", judge.NotEnoughTraffic: "⏳"}
 
-func markdownMirror(b *strings.Builder, m *analyze.MirrorReport) {
-	fmt.Fprintf(b, "### %s %s\n\n", verdictSigns[m.Verdict], markdown(verdictSentence(m)))
+func markdownMirror(b *comment, m *analyze.MirrorReport) {
+	var head strings.Builder
+	fmt.Fprintf(&head, "### %s %s\n\n", verdictSigns[m.Verdict], markdown(verdictSentence(m)))
 	for _, reason := range m.Reasons {
-		fmt.Fprintf(b, "- %s\n", markdown(reason))
+		fmt.Fprintf(&head, "- %s\n", markdown(reason))
 	}
 	about := strings.TrimSpace(fmt.Sprintf("%s compared. %s %s", plural(int(m.Pairs), "pair"), m.Shown, classesText(m)))
-	fmt.Fprintf(b, "\n%s\n\n", markdown(about))
+	fmt.Fprintf(&head, "\n%s\n\n", markdown(about))
+	b.section(head.String())
 
 	var rows [][]string
 	for _, c := range checksOf(m) {
 		rows = append(rows, []string{code(endpointText(c.Endpoint)), markdown(string(c.Metric)), markdown(string(c.Verdict)), fmt.Sprint(c.Pairs),
 			effectText(c.Metric, c.Effect), effectText(c.Metric, c.Low) + " to " + effectText(c.Metric, c.High), effectText(c.Metric, c.Limit)})
 	}
-	markdownTable(b, "Checks", []string{"endpoint", "check", "verdict", "pairs", "effect", "interval", "limit"}, rows)
+	b.section(markdownTable("Checks", []string{"endpoint", "check", "verdict", "pairs", "effect", "interval", "limit"}, rows))
 
 	rows = nil
 	for i := range m.Endpoints {
@@ -58,14 +82,14 @@ func markdownMirror(b *strings.Builder, m *analyze.MirrorReport) {
 				durationText(e.Shadow.P50), durationText(e.Shadow.P95), durationText(e.Shadow.P99)})
 		}
 	}
-	markdownTable(b, "Latency", []string{"endpoint", "primary p50", "p95", "p99", "shadow p50", "p95", "p99"}, rows)
+	b.section(markdownTable("Latency", []string{"endpoint", "primary p50", "p95", "p99", "shadow p50", "p95", "p99"}, rows))
 
 	for i := range m.Clusters {
 		if i == mostClusters {
 			fmt.Fprintf(b, "And %d more differences.\n\n", len(m.Clusters)-mostClusters)
 			break
 		}
-		markdownCluster(b, &m.Clusters[i])
+		b.section(markdownCluster(&m.Clusters[i]))
 	}
 
 	rows = nil
@@ -73,10 +97,11 @@ func markdownMirror(b *strings.Builder, m *analyze.MirrorReport) {
 		n := &m.Noise[i]
 		rows = append(rows, []string{code(endpointText(n.Endpoint)), code(n.Path), markdown(n.Why), fmt.Sprint(n.Seen)})
 	}
-	markdownTable(b, "Learned to be no difference", []string{"endpoint", "path", "why", "seen"}, rows)
+	b.section(markdownTable("Learned to be no difference", []string{"endpoint", "path", "why", "seen"}, rows))
 }
 
-func markdownCluster(b *strings.Builder, c *analyze.Cluster) {
+func markdownCluster(c *analyze.Cluster) string {
+	b := new(strings.Builder)
 	fmt.Fprintf(b, "<details><summary>%s: %s (%s, %s)</summary>\n\n", code(endpointText(c.Endpoint)), code(c.Title), plural(int(c.Count), "pair"), portion(c.Rate))
 	for i := range c.Predictors {
 		fmt.Fprintf(b, "- %s\n", markdown(predictorSentence(&c.Predictors[i])))
@@ -92,6 +117,7 @@ func markdownCluster(b *strings.Builder, c *analyze.Cluster) {
 		fence(b, "sh", c.Curl)
 	}
 	b.WriteString("\n</details>\n\n")
+	return b.String()
 }
 
 func differenceCells(c *analyze.Cluster) [][]string {
@@ -103,14 +129,22 @@ func differenceCells(c *analyze.Cluster) [][]string {
 	return rows
 }
 
-// markdownTable writes a table that opens at a click, or nothing without rows.
-func markdownTable(b *strings.Builder, title string, header []string, rows [][]string) {
+// mostMarkdownRows bounds a table that opens at a click.
+const mostMarkdownRows = 40
+
+// markdownTable is a table that opens at a click, or nothing without rows.
+func markdownTable(title string, header []string, rows [][]string) string {
 	if len(rows) == 0 {
-		return
+		return ""
 	}
+	b := new(strings.Builder)
 	fmt.Fprintf(b, "<details><summary>%s</summary>\n\n", title)
-	writeMarkdownTable(b, header, rows)
+	writeMarkdownTable(b, header, rows[:min(len(rows), mostMarkdownRows)])
+	if more := len(rows) - mostMarkdownRows; more > 0 {
+		fmt.Fprintf(b, "\nAnd %d more; `-o json` has them all.\n", more)
+	}
 	b.WriteString("\n</details>\n\n")
+	return b.String()
 }
 
 func writeMarkdownTable(b *strings.Builder, header []string, rows [][]string) {

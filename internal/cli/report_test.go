@@ -142,8 +142,14 @@ func TestDiffsOfARunningProxy(t *testing.T) {
 	}
 	s, out, errOut := testStreams()
 	s.OutIsTerminal = true
-	if code := Main(t.Context(), []string{"diffs", "--admin", adminOf(t, reports()["few"])}, s); code != 0 || out.String() != "" || !strings.HasPrefix(errOut.String(), "no differences") {
+	few := adminOf(t, reports()["few"])
+	if code := Main(t.Context(), []string{"diffs", "--admin", few}, s); code != 0 || out.String() != "" || !strings.HasPrefix(errOut.String(), "no differences") {
 		t.Errorf("without differences: %d, %s, %s", code, out, errOut)
+	}
+	s, out, errOut = testStreams()
+	s.OutIsTerminal = true
+	if code := Main(t.Context(), []string{"diffs", "--admin", few, "--endpoint", "GET /nowhere"}, s); code != 0 || out.String() != "" || !strings.HasPrefix(errOut.String(), "no differences like that; without --endpoint") {
+		t.Errorf("none of an endpoint: exit code %d: %s%s", code, out, errOut)
 	}
 }
 

@@ -88,11 +88,16 @@ func (p *paper) table(t *table, more int, where string) {
 	}
 }
 
-func (p *paper) mirror(m *analyze.MirrorReport, now time.Time) {
+// verdict writes the verdict on a mirror, and its reasons.
+func (p *paper) verdict(m *analyze.MirrorReport) {
 	p.line(verdictText(m.Verdict, p.color) + "  " + paint(verdictSentence(m), bold, p.color))
 	for _, reason := range m.Reasons {
 		p.words("- ", reason)
 	}
+}
+
+func (p *paper) mirror(m *analyze.MirrorReport, now time.Time) {
+	p.verdict(m)
 	p.words("", fmt.Sprintf("%s compared in %s. %s", plural(int(m.Pairs), "pair"), now.Sub(m.Since).Round(time.Second), m.Shown))
 	if text := classesText(m); text != "" {
 		p.words("", text)

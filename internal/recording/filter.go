@@ -2,6 +2,7 @@ package recording
 
 import (
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 type Filter struct {
 	ID     string // the request's
 	Method string
+	Host   string // in any case; without a port, that of all ports
 	Path   string // a prefix, or with * a pattern for the whole path
 	Status string // what the client got: 404, or 4xx
 	Since  time.Time
@@ -38,6 +40,8 @@ func ParseFilter(text string) (Filter, error) {
 			f.ID = v
 		case "method":
 			f.Method = strings.ToUpper(v)
+		case "host":
+			f.Host = v
 		case "path":
 			f.Path = v
 		case "status":
@@ -47,7 +51,7 @@ func ParseFilter(text string) (Filter, error) {
 		case "until":
 			f.Until, err = parseTime(v)
 		default:
-			err = fmt.Errorf("it is none of id, method, path, status, since, until")
+			err = fmt.Errorf("it is none of id, method, host, path, status, since, until")
 		}
 		if err != nil {
 			return Filter{}, fmt.Errorf("%s: %w", name, err)
@@ -84,10 +88,19 @@ func parseTime(v string) (time.Time, error) {
 func (f *Filter) Match(x *traffic.Exchange) bool {
 	return (f.ID == "" || x.ID == f.ID) &&
 		(f.Method == "" || x.Method == f.Method) &&
+		(f.Host == "" || matchHost(f.Host, x.Host)) &&
 		(f.Path == "" || matchPath(f.Path, x.Path)) &&
 		(f.Status == "" || matchStatus(f.Status, x.Status)) &&
 		(f.Since.IsZero() || !x.Start.Before(f.Since)) &&
 		(f.Until.IsZero() || x.Start.Before(f.Until))
+}
+
+func matchHost(want, host string) bool {
+	if strings.EqualFold(want, host) {
+		return true
+	}
+	name, _, err := net.SplitHostPort(host)
+	return err == nil && strings.EqualFold(strings.Trim(want, "[]"), name)
 }
 
 func matchStatus(pattern string, status int) bool {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -446,6 +448,8 @@ func TestFilters(t *testing.T) {
 		"id=4f2":                               false,
 		"method=post":                          true,
 		"method=GET":                           false,
+		"host=SHOP.example.com":                true,
+		"host=example.com":                     false,
 		"path=/api":                            true,
 		"path=/cart":                           false,
 		"path=*/cart/*":                        true,
@@ -472,10 +476,23 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", text, got, want)
 		}
 	}
+	for host, want := range map[string]string{"a:80": "true true false", "b:80": "false false false", "[::1]:80": "false false true", "": "false false false"} {
+		var got []string
+		for _, text := range []string{"host=a", "host=A:80", "host=[::1]"} {
+			f, err := ParseFilter(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, strconv.FormatBool(f.Match(&traffic.Exchange{Host: host})))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("host %q: %v, want %s", host, got, want)
+		}
+	}
 	for text, want := range map[string]string{
 		"GET":          `"GET" is not NAME=VALUE, such as method=GET`,
 		"method=":      `"method=" is not NAME=VALUE, such as method=GET`,
-		"host=a":       "host: it is none of id, method, path, status, since, until",
+		"port=a":       "port: it is none of id, method, host, path, status, since, until",
 		"status=good":  `status: "good" is neither a status such as 404 nor a class such as 5xx`,
 		"status=6xx":   `status: "6xx" is neither a status such as 404 nor a class such as 5xx`,
 		"since=monday": `since: "monday" is not a time such as 2026-05-01T13:04:05Z, nor how long ago it was, such as 10m`,

@@ -202,12 +202,12 @@ func TestContentCodingsAreUndoneWhenTheyCanBe(t *testing.T) {
 // foreign is an archive as a browser writes it.
 const foreign = `{"log":{"pages":[{"id":"p1","pageTimings":{"onLoad":1}}],"version":"1.2","entries":[
 {"startedDateTime":"2026-05-01T15:04:05.123+0200","time":30,"request":{"method":"POST","url":"https://shop.example.com/a?x=1#top","httpVersion":"h2",
-"headers":[{"name":":method","value":"POST"},{"name":":authority","value":"shop.example.com"},{"name":"user-agent","value":"Mozilla/5.0\r\nEvil: 1"},{"name":"content-length","value":"999"},{"name":"bad name","value":"x"}],
+"headers":[{"name":":method","value":"POST"},{"name":":authority","value":"shop.example.com"},{"name":"user-agent","value":"Mozilla/5.0\r\nEvil: 1"},{"name":"Accept-Encoding","value":"br"},{"name":"content-length","value":"999"},{"name":"bad name","value":"x"}],
 "queryString":[],"cookies":[],"headersSize":-1,"bodySize":3,"postData":{"mimeType":"application/x-www-form-urlencoded","params":[{"name":"a","value":"1 2"},{"name":"b","value":"&"}]}},
 "response":{"status":200,"statusText":"","httpVersion":"h2","headers":[{"name":"content-encoding","value":"br"},{"name":"content-length","value":"3"},{"name":"transfer-encoding","value":"chunked"}],"cookies":[],
 "content":{"size":5,"mimeType":"text/plain","text":"hello"},"redirectURL":"","headersSize":-1,"bodySize":-1,"_transferSize":100},
 "cache":{},"timings":{"blocked":1,"dns":2,"connect":4,"ssl":3,"send":0.5,"wait":20,"receive":2.5},"serverIPAddress":"[2001:db8::1]"},
-{"startedDateTime":"2026-05-01T13:04:06Z","request":{"method":"GET","url":"http://h","httpVersion":"HTTP/1.1","headers":[{"name":"X-Request-Id","value":"mine"}]},
+{"startedDateTime":"2026-05-01T13:04:06Z","request":{"method":"GET","url":"http://h","httpVersion":"HTTP/1.1","headers":[{"name":"X-Request-Id","value":"mine"},{"name":"Accept-Encoding","value":"br"}]},
 "response":{"status":0,"headers":[],"_error":"net::ERR_ABORTED"},"timings":{"blocked":-1,"wait":1}}
 ],"comment":"last"}}`
 
@@ -233,7 +233,7 @@ func TestArchivesOfBrowsersAreRead(t *testing.T) {
 		},
 		{
 			ID: "mine", Start: time.Date(2026, 5, 1, 13, 4, 6, 0, time.UTC), Duration: ms, Method: "GET", Host: "h", Path: "/", Protocol: "HTTP/1.1",
-			Request: &traffic.Message{Head: []byte("GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: mine\r\n"), Whole: true},
+			Request: &traffic.Message{Head: []byte("GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: mine\r\nAccept-Encoding: br\r\n"), Whole: true},
 			Primary: traffic.Outcome{Backend: "primary", End: ms, Error: "net::ERR_ABORTED"},
 		},
 	})

@@ -319,7 +319,7 @@ func (e *entry) requestMessage() (*traffic.Message, error) {
 		}
 		encoded = p.Encoded
 	}
-	f := frame{start: r.Method + " " + path + " " + version + "\r\n", fields: r.Headers, asIs: e.Understudy != nil, encoded: encoded}
+	f := frame{start: r.Method + " " + path + " " + version + "\r\n", fields: r.Headers, asIs: e.Understudy != nil, encoded: encoded, plain: e.undone()}
 	if _, found := lookup(r.Headers, "host"); !found && u.Host != noHost {
 		f.start += "Host: " + u.Host + "\r\n"
 	}
@@ -328,6 +328,15 @@ func (e *entry) requestMessage() (*traffic.Message, error) {
 		e.Understudy.RequestKept.restore(m)
 	}
 	return m, nil
+}
+
+// undone says whether the answer had a content coding that the archive has not. Such
+// an exchange is read as one in which nobody asked for a coding: sent again with
+// accept-encoding, it would get an answer that differs by its content-encoding.
+func (e *entry) undone() bool {
+	c := &e.Response.Content
+	f := frame{fields: e.Response.Headers, encoded: c.Encoded}
+	return c.Text != "" && f.decoded()
 }
 
 // body undoes what an archive does to a body.
@@ -426,6 +435,7 @@ type frame struct {
 	fields   []pair
 	asIs     bool // it is ours: fields are as they were received
 	encoded  bool // the content coding that fields speak of is not undone
+	plain    bool // no coding is asked for
 	answer   bool
 	bodiless bool // whatever fields say
 }
@@ -441,6 +451,8 @@ func (f *frame) fill(m *traffic.Message, trailers []pair) {
 		switch {
 		case strings.HasPrefix(name, ":"), name == "" || strings.ContainsAny(name, " \t\r\n:"):
 			continue // of HTTP/2, or none
+		case name == "accept-encoding" && f.plain:
+			continue
 		case name == "content-encoding" && !f.encoded && len(m.Body) > 0:
 			said = true
 			continue
