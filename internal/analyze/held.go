@@ -26,20 +26,19 @@ type held struct {
 	sight    *sight
 }
 
-// hold keeps h until it can be counted, or counts it at once.
+// hold keeps h until it is known whether its differences count, or counts them at once.
 func (m *mirror) hold(h *held) {
-	if m.settle(h) {
-		return
-	}
 	e := h.endpoint
 	if len(e.held) >= mostHeld && !m.answerable(e) {
 		m.force(e)
 	}
-	if len(e.held) >= mostHeld {
-		m.passed++
+	if len(e.held) >= mostHeld && !h.failed() {
+		m.passed++ // also if it would not have to wait, or matches would be too large a share
 		return
 	}
-	e.held = append(e.held, h)
+	if !m.settle(h) {
+		e.held = append(e.held, h)
+	}
 }
 
 // answerable says that what the oldest held pair of e waits for will be known soon.
@@ -80,9 +79,13 @@ func (m *mirror) release(e *endpoint) {
 	e.held = waiting
 }
 
+// failed says that there is nothing to be found out: a failure is no answer that could
+// be compared.
+func (h *held) failed() bool { return h.pair.PrimaryFailed || h.pair.ShadowFailed }
+
 // settle counts h and returns true, or returns false if it must wait.
 func (m *mirror) settle(h *held) bool {
-	if h.asking > 0 {
+	if h.asking > 0 && !h.failed() {
 		return false
 	}
 	var sure []finding
@@ -126,10 +129,10 @@ func (m *mirror) count(h *held, sure []finding) {
 		h.pair.Mismatch = true
 	}
 	e.count(class)
-	e.Tally.Observe(h.pair)
+	e.Tally.Settle(h.pair)
 	all := h.pair
 	all.Controlled = all.Controlled && h.control == ofAll
-	m.everywhere.Observe(all)
+	m.everywhere.Settle(all)
 	if len(sure) > 0 || class == compare.ShadowError {
 		m.clusters.add(e, class, sure, h.sight)
 	} else if h.sight != nil && h.sight.traits != nil {

@@ -37,7 +37,7 @@ func (p *Pipeline) Keep(s store.Store) (Inherited, error) {
 	}
 	var all Inherited
 	for l, m := range p.mirrors {
-		pairs := m.seen()
+		pairs := m.everywhere.Errors.Total.Pairs
 		if c := p.calibrated[l]; c != nil && m.calibration != c {
 			if err := m.allowFor(c); err != nil {
 				return all, err // the templates that are given were good before
@@ -50,22 +50,13 @@ func (p *Pipeline) Keep(s store.Store) (Inherited, error) {
 		case b.wipe:
 			m.wipe = true // it was saved for other settings
 		default:
-			all.Before += b.seen()
+			all.Before += b.everywhere.Errors.Total.Pairs
 			m.inherit(b)
 		}
 		all.Meanwhile += pairs
 	}
 	p.unsaved = true // all of it is new to the store
 	return all, nil
-}
-
-// seen is how many pairs there are, counted and held.
-func (m *mirror) seen() int64 {
-	pairs := m.everywhere.Errors.Total.Pairs
-	for _, e := range m.endpoints {
-		pairs += int64(len(e.held))
-	}
-	return pairs
 }
 
 // saved loads what the store has of the mirrors that there are, and calibrations for

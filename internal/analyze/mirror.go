@@ -145,6 +145,8 @@ func (m *mirror) look(x *traffic.Exchange, c *traffic.Outcome, raw *traffic.Mess
 		e.Alike++
 	}
 	h := &held{endpoint: e, class: r.Class, pair: pairOf(x, c), control: control}
+	e.Tally.Arrive(h.pair)
+	m.everywhere.Arrive(h.pair)
 	if !h.pair.PrimaryFailed && r.Class != compare.ShadowError {
 		h.findings = e.sift(r.Differences, &m.renamings, x.Start)
 		m.meetTwin(e, x, c, h.findings)

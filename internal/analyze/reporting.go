@@ -33,13 +33,14 @@ func (m *mirror) report() MirrorReport {
 		own := e.Tally.Checks(m.params)
 		checks = append(checks, own...)
 		r.Endpoints = append(r.Endpoints, EndpointReport{
-			Endpoint: e.Name, Pairs: e.Tally.Errors.Total.Pairs, Classes: maps.Clone(e.Classes), Checks: own,
+			Endpoint: e.Name, Pairs: e.Tally.Errors.Total.Pairs - int64(len(e.held)), Classes: maps.Clone(e.Classes), Checks: own,
 			Primary: quantiles(e.Tally.Primary()), Shadow: quantiles(e.Tally.Shadow()),
 		})
 		for class, n := range e.Classes {
 			r.Classes[class] += n
 		}
 		r.Held += int64(len(e.held))
+		r.Pairs -= int64(len(e.held))
 		r.Noise = append(r.Noise, e.noise()...)
 	}
 	d := judge.Decide(checks, m.params)

@@ -154,6 +154,16 @@ const (
 	blockPairs = 10
 )
 
+// merge takes over what began earlier.
+func (b *blocks) merge(other blocks) {
+	if b.First.IsZero() || !other.First.IsZero() && other.First.Before(b.First) {
+		b.First = other.First
+	}
+	if b.Begin.IsZero() {
+		b.Begin = other.Begin
+	}
+}
+
 // over counts a pair, and says whether the block ends with it.
 func (b *blocks) over(at time.Time) bool {
 	if b.First.IsZero() {

@@ -47,7 +47,7 @@ type Tally struct {
 	Repeats          int64 `json:"repeats"` // of the same request to the same version, controls among them
 	RepeatMismatches int64 `json:"repeatMismatches"`
 
-	// Waiting is how many pairs are not observed yet because it is still to be found
+	// Waiting is how many pairs are not settled yet because it is still to be found
 	// out whether their differences are noise. Who keeps them sets it before asking for
 	// checks: no PASS is given that they could take back. It is not part of the state.
 	Waiting int64 `json:"-"`
@@ -57,7 +57,8 @@ type Tally struct {
 	Ratio          Sketch  `json:"ratio"`  // of both, the offsets taken off
 	TailAt         float64 `json:"tailAt"` // where the primary's tail begins by earlier pairs, in seconds; 0 while there are too few
 
-	Blocks blocks `json:"blocks"`
+	Blocks  blocks `json:"blocks"`  // of what is known at once
+	Settled blocks `json:"settled"` // of mismatches and controls
 
 	Slower  float64       `json:"slower"` // Params.Latency, Slack and Offsets as of its making
 	Slack   time.Duration `json:"slack"`
@@ -86,20 +87,38 @@ func (t *Tally) Fits(p Params) bool {
 	return t.Slower == p.Latency && t.Slack == p.Slack && t.Offsets == p.Offsets
 }
 
-// Observe adds a pair.
+// Observe adds a pair of which all is known.
 func (t *Tally) Observe(pair Pair) {
+	t.Arrive(pair)
+	t.Settle(pair)
+}
+
+// Arrive adds what is known of a pair at once: who failed, and how long it took. It
+// is for every pair, whether or not it is ever settled: errors would be a share of
+// those alone of which the answers are understood otherwise.
+func (t *Tally) Arrive(pair Pair) {
 	over := t.Blocks.over(pair.Time)
 	t.Errors.add(pair.ShadowFailed, pair.PrimaryFailed)
-	if !pair.ShadowFailed && !pair.PrimaryFailed {
-		t.observeAnswers(pair)
-		if pair.Primary > 0 && pair.Shadow > 0 {
-			t.observeLatency(pair.Primary.Seconds(), pair.Shadow.Seconds())
-		}
+	if !pair.ShadowFailed && !pair.PrimaryFailed && pair.Primary > 0 && pair.Shadow > 0 {
+		t.observeLatency(pair.Primary.Seconds(), pair.Shadow.Seconds())
 	}
 	if over {
-		for _, s := range t.strands() {
-			s.end()
-		}
+		t.Errors.end()
+		t.Latency.end()
+		t.Tail.end()
+	}
+}
+
+// Settle adds what may be known later of a pair that has arrived: whether its answers
+// differ beyond noise. Which pairs are settled must not depend on that.
+func (t *Tally) Settle(pair Pair) {
+	over := t.Settled.over(pair.Time)
+	if !pair.ShadowFailed && !pair.PrimaryFailed {
+		t.observeAnswers(pair)
+	}
+	if over {
+		t.Mismatch.end()
+		t.Control.end()
 	}
 }
 
@@ -162,12 +181,8 @@ func (t *Tally) Merge(other *Tally) error {
 	if t.PrimaryLatency.Count() >= tailEvery {
 		t.TailAt = tailFactor * t.PrimaryLatency.Quantile(tailQuantile)
 	}
-	if t.Blocks.First.IsZero() || !other.Blocks.First.IsZero() && other.Blocks.First.Before(t.Blocks.First) {
-		t.Blocks.First = other.Blocks.First
-	}
-	if t.Blocks.Begin.IsZero() {
-		t.Blocks.Begin = other.Blocks.Begin
-	}
+	t.Blocks.merge(other.Blocks)
+	t.Settled.merge(other.Settled)
 	return nil
 }
 
