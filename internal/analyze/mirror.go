@@ -33,6 +33,7 @@ type mirror struct {
 	asker    *asker   // nil = the shadow is not asked again
 	print    string   // of the settings that what was learned belongs to
 	changed  bool     // since it was saved
+	ended    bool     // nothing more comes: what is held is saved
 	wipe     bool     // what was saved is of no use any more
 	merged   []string // endpoints that were saved and are no more
 

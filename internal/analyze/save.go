@@ -81,7 +81,8 @@ func (p *Pipeline) save(last bool) {
 			wiped = append(wiped, m.label.String())
 			m.wipe = false
 		}
-		m.save(&batch, all, last)
+		m.ended, m.changed = last, m.changed || last
+		m.save(&batch, all)
 	}
 	p.mu.Unlock()
 	err := p.wipe(ctx, wiped)
@@ -125,14 +126,14 @@ func (p *Pipeline) wipe(ctx context.Context, labels []string) error {
 	return p.options.Store.Save(ctx, batch)
 }
 
-// save adds what has changed to a batch, and at last the pairs that are held.
-func (m *mirror) save(b *store.Batch, all, last bool) {
+// save adds what has changed to a batch.
+func (m *mirror) save(b *store.Batch, all bool) {
 	l, now := m.label.String(), time.Now()
-	if !all && !m.changed && !last {
+	if !all && !m.changed {
 		return
 	}
 	saved := savedMirror{Version: savedVersion, Print: m.print, Primary: m.primary, Since: m.since, Templates: m.templates}
-	if last {
+	if m.ended {
 		saved.Held = m.saveHeld()
 	}
 	m.changed = false
