@@ -126,12 +126,14 @@ backends:
 					t.Errorf("request %d came as %q, want %q", n, way, c.want)
 				}
 			}
-			if asked < requests+8 {
-				t.Errorf("the shadow got %d requests, want %d copies and at least 8 questions", asked, requests)
+			// Eight answers that agree make the difference one that counts. On a busy
+			// machine fewer than all requests are copied.
+			m := p.report()
+			if m.Held != 0 || len(m.Clusters) != 1 || m.Clusters[0].Count != m.Pairs || m.Pairs < 8 {
+				t.Errorf("of %d pairs %d are held, and the clusters are %+v", m.Pairs, m.Held, m.Clusters)
 			}
-			// Eight answers that agree make the difference one that counts.
-			if m := p.report(); m.Held != 0 || len(m.Clusters) != 1 || m.Clusters[0].Count != requests {
-				t.Errorf("%d pairs are held, and the clusters are %+v", m.Held, m.Clusters)
+			if asked < int(m.Pairs)+8 {
+				t.Errorf("the shadow got %d requests, want %d copies and at least 8 questions", asked, m.Pairs)
 			}
 		})
 	}

@@ -171,3 +171,25 @@ func TestSharesAsPartsOf64Bits(t *testing.T) {
 		t.Errorf("unset: got %d, want all", got)
 	}
 }
+
+// lazy is a sink that says why it refuses.
+type lazy struct{ choosy }
+
+// Refuses implements traffic.Refuser.
+func (l *lazy) Refuses() traffic.Reason { return traffic.LostCPU }
+
+// Why a sink refuses is the reason also of captures that are given up for it.
+func TestCapturesAreLostForTheReasonOfTheSink(t *testing.T) {
+	t.Parallel()
+	tap, endPass := tapFor(t, &lazy{}, 1<<20)
+	for range 3 {
+		if j := tap.Join(0, Want{}, 1); j != nil {
+			j.Release()
+			endPass()
+		}
+	}
+	want := telemetry.Capture{Drawn: 3, Lost: map[traffic.Reason]uint64{traffic.LostCPU: 3}}
+	if diff := cmp.Diff(want, tap.Books); diff != "" {
+		t.Errorf("(- want, + counted)\n%s", diff)
+	}
+}
