@@ -175,7 +175,10 @@ func TestSharesAsPartsOf64Bits(t *testing.T) {
 // lazy is a sink that says why it refuses.
 type lazy struct{ choosy }
 
-// Refuses implements traffic.Refuser.
+// Wanted implements traffic.Chooser.
+func (l *lazy) Wanted() float64 { return 1 }
+
+// Refuses implements traffic.Chooser.
 func (l *lazy) Refuses() traffic.Reason { return traffic.LostCPU }
 
 // Why a sink refuses is the reason also of captures that are given up for it.
