@@ -128,9 +128,13 @@ func (c *clusters) report() []Cluster {
 func (c *clusters) show(k *cluster) Cluster {
 	m := c.mirror
 	e := m.endpoints[k.Endpoint]
-	pairs := m.everywhere.Errors.Total.Pairs
+	tally := m.everywhere
 	if e != nil {
-		pairs = e.Tally.Errors.Total.Pairs
+		tally = e.Tally
+	}
+	pairs := tally.Mismatch.Total.Pairs
+	if k.Class == compare.ShadowError {
+		pairs = tally.Errors.Total.Pairs
 	}
 	pairs = max(pairs, k.Count)
 	out := Cluster{

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -72,7 +73,7 @@ command waits until the verdict is PASS or FAIL, or time is up.`,
 	f.StringVar(&opts.admin, "admin", defaultAdmin, "`address` or URL of the proxy's admin side")
 	f.StringVar(&opts.token, "token", "", "admin `token` (better in $"+tokenVariable+")")
 	f.StringVar(&opts.mirror, "mirror", "", "`name` of a mirror; empty = all")
-	f.BoolVar(&opts.wait, "wait", false, "wait for the verdict")
+	f.BoolVar(&opts.wait, "wait", false, "wait for the verdict; for a FAIL to be complete, 5s more at most")
 	f.DurationVar(&opts.patience, "for", 10*time.Minute, "with --wait: for how long at most")
 	f.StringVar(&opts.until, "until", untilDecided, "with --wait: decided = PASS or FAIL, pass = only PASS")
 	addOutputFlag(cmd, &opts.output, outputJUnit, outputMarkdown)
@@ -180,10 +181,26 @@ type waiting struct {
 
 func (o *reportOptions) waiting(ask func(context.Context) (*analyze.Report, error)) *waiting {
 	w := &waiting{ask: ask, patience: o.patience, every: time.Second, say: (&progress{streams: o.streams}).say}
+	var failed time.Time // when it first did; zero = it has not
 	w.enough = func(r *analyze.Report) bool {
-		return len(r.Mirrors) > 0 && (r.Verdict == judge.Pass || r.Verdict == judge.Fail && o.until == untilDecided)
+		if len(r.Mirrors) == 0 || r.Verdict == judge.Fail && o.until == untilPass {
+			return false
+		}
+		if r.Verdict == judge.Fail && failed.IsZero() {
+			failed = time.Now()
+		}
+		return r.Verdict == judge.Pass || r.Verdict == judge.Fail && (!holds(r) || time.Since(failed) >= settling)
 	}
 	return w
+}
+
+// settling is how long a FAIL is given to become complete: errors are known at once,
+// and what differs when the shadow has been asked once more.
+const settling = 5 * time.Second
+
+// holds says that it is still being found out which differences count.
+func holds(r *analyze.Report) bool {
+	return slices.ContainsFunc(r.Mirrors, func(m analyze.MirrorReport) bool { return m.Held > 0 })
 }
 
 // wait returns the report that says enough, or the last one when time is up or ctx

@@ -234,6 +234,10 @@ func (s *script) ask(context.Context) (*analyze.Report, error) {
 func TestWaiting(t *testing.T) {
 	t.Parallel()
 	r := reports()
+	incomplete := r["fail"] // pairs are held
+	failed := failedMirror()
+	failed.Held = 0
+	r["fail"] = &analyze.Report{Verdict: judge.Fail, Mirrors: []analyze.MirrorReport{failed}}
 	nobody, refused := &absentError{"http://x"}, errors.New("comparing is off")
 	for name, tt := range map[string]struct {
 		script  script
@@ -244,6 +248,8 @@ func TestWaiting(t *testing.T) {
 	}{
 		"decided at once":   {script{r["pass"]}, untilDecided, judge.Pass, "", 0},
 		"decided later":     {script{r["few"], r["several"], r["fail"]}, untilDecided, judge.Fail, "", 2 * time.Second},
+		"not all known":     {script{r["few"], incomplete, incomplete, r["fail"]}, untilDecided, judge.Fail, "", 3 * time.Second},
+		"never all known":   {script{r["few"], incomplete}, untilDecided, judge.Fail, "", 6 * time.Second},
 		"until it passes":   {script{r["fail"], r["fail"], r["pass"]}, untilPass, judge.Pass, "", 2 * time.Second},
 		"never passes":      {script{r["fail"]}, untilPass, judge.Fail, "", time.Minute},
 		"never decided":     {script{r["few"], r["several"]}, untilDecided, judge.Running, "", time.Minute},
