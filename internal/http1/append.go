@@ -281,12 +281,16 @@ func AppendResponse(dst []byte, r *Response, e *Edit, o *ResponseOutgoing) []byt
 	if o.Upgrade {
 		upgrade = r.Upgrade()
 	}
+	closing = r.status >= 200 && (closing || length == LengthClose)
 	switch {
+	case upgrade != nil && closing:
+		dst = append(dst, "Connection: upgrade, close\r\n"...)
+		dst = appendLine(dst, "Upgrade", upgrade)
 	case upgrade != nil:
 		dst = append(dst, "Connection: upgrade\r\n"...)
 		dst = appendLine(dst, "Upgrade", upgrade)
 	case r.status < 200:
-	case closing || length == LengthClose:
+	case closing:
 		dst = append(dst, "Connection: close\r\n"...)
 	case o.Minor == 0:
 		dst = append(dst, "Connection: keep-alive\r\n"...)
