@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/understudy-proxy/understudy/internal/config"
+	"github.com/understudy-proxy/understudy/internal/content"
 	"github.com/understudy-proxy/understudy/internal/traffic"
 )
 
@@ -44,6 +45,10 @@ func curl(m *mirror, x *traffic.Exchange) string {
 	}
 	var secrets, notes []string
 	for _, h := range r.fields {
+		if strings.EqualFold(h.Name, content.Unpacked) {
+			notes = append(notes, "its body was compressed")
+			continue
+		}
 		words = append(words, "-H", quote(headerWord(h.Name, h.Value)))
 		if strings.Contains(h.Value, redactedMark) {
 			secrets = append(secrets, strings.ToLower(h.Name))

@@ -117,6 +117,10 @@ func TestCurlOfAnExample(t *testing.T) {
 			`curl -sS -i -X PUT -H 'content-type: text/plain' -H 'x-understudy-copy: b' --data-binary @body http://127.0.0.1:9001/a # put its body of 4097 bytes into the file body`,
 		},
 		{
+			"with a body that was unpacked to be redacted", "PUT /a HTTP/1.1\nHost: 127.0.0.1:9001\nContent-Type: text/plain\nContent-Unpacked: gzip", "x",
+			`curl -sS -i -X PUT -H 'content-type: text/plain' -H 'x-understudy-copy: b' --data-raw x http://127.0.0.1:9001/a # its body was compressed`,
+		},
+		{
 			"a GET that has a body", "GET /a HTTP/1.1\nHost: 127.0.0.1:9001\nContent-Type: text/plain", "x",
 			`curl -sS -i -X GET -H 'content-type: text/plain' -H 'x-understudy-copy: b' --data-raw x http://127.0.0.1:9001/a`,
 		},
