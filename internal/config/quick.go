@@ -52,6 +52,15 @@ func Quick(o QuickOptions) (*Config, error) {
 	if o.Shadow != "" {
 		shadows = append([]string{o.Shadow}, shadows...)
 	}
+	if len(shadows) == 0 {
+		const message, hint = "is about copies, and nobody gets any", "name who does by --shadow, or leave it out"
+		if o.Percent != nil {
+			errs = append(errs, FieldError{Path: "--percent", Message: message, Hint: hint})
+		}
+		if o.ShadowWrites {
+			errs = append(errs, FieldError{Path: "--shadow-writes", Message: message, Hint: hint})
+		}
+	}
 	for i, shadow := range shadows {
 		name := "shadow"
 		if i > 0 {

@@ -85,6 +85,8 @@ func TestQuickNamesFlags(t *testing.T) {
 		{"no port", good(func(o *QuickOptions) { o.Shadow = "localhost" }), `--shadow: "localhost" has no port (did you mean localhost:80?)`},
 		{"bad host in a URL", good(func(o *QuickOptions) { o.Shadow = "http://a b:1" }), `--shadow: "http://a b:1" is not a URL (write it like http://127.0.0.1:9000)`},
 		{"percent of two shadows", good(func(o *QuickOptions) { o.Shadows, o.Percent = []string{"127.0.0.1:9002"}, ptr(101.0) }), "--percent: must be between 0 and 100, is 101"},
+		{"copies for nobody", good(func(o *QuickOptions) { o.Shadow, o.Percent, o.ShadowWrites = "", ptr(5.0), true }),
+			"--percent: is about copies, and nobody gets any (name who does by --shadow, or leave it out)\n--shadow-writes: is about copies, and nobody gets any (name who does by --shadow, or leave it out)"},
 		{"percent that is no number", good(func(o *QuickOptions) { o.Percent = ptr(math.NaN()) }), "--percent: must be between 0 and 100, is NaN"},
 		{"admin without a token", good(func(o *QuickOptions) { o.Admin = ":9900" }), "--admin-token: is missing, but :9900 can be reached from other machines (set one, or use a loopback address such as 127.0.0.1:9900)"},
 		{"admin", good(func(o *QuickOptions) { o.Admin = "9900" }), `--admin: must be host:port, is "9900" (write it like 127.0.0.1:8080, or :8080 for all interfaces)`},
