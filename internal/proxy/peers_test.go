@@ -91,8 +91,16 @@ func TestPeerDNS(t *testing.T) {
 		serveDNS := func(address, answer string, more ...string) {
 			start(t, address, "dnsmasq", append([]string{"-k", "-p", portOf(address), "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
 				"--address=/a.test/" + answer, "--listen-address=127.0.0.1", "--bind-interfaces"}, more...)...)
-			// It takes connections before it answers datagrams.
-			output(t, "dig", "+tries=10", "+timeout=1", "-p", portOf(address), "@127.0.0.1", "b.test")
+			// It takes connections before it answers datagrams, which are refused at
+			// once until then.
+			for deadline := time.Now().Add(10 * time.Second); ; {
+				out, err := exec.Command("dig", "+tries=1", "+timeout=1", "-p", portOf(address), "@127.0.0.1", "b.test").CombinedOutput()
+				if err == nil {
+					return
+				} else if time.Now().After(deadline) {
+					t.Fatalf("dnsmasq does not answer: %v: %s", err, out)
+				}
+			}
 		}
 		serveDNS(primary, "192.0.2.1")
 		serveDNS(shadow, "192.0.2.2", "--log-queries", "--log-facility="+log)
