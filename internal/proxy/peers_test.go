@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -24,12 +25,17 @@ func start(t *testing.T, address, program string, args ...string) {
 	t.Helper()
 	command := exec.Command(program, args...)
 	command.Dir = t.TempDir()
+	var said bytes.Buffer
+	command.Stdout, command.Stderr = &said, &said
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		command.Process.Kill()
 		command.Wait()
+		if t.Failed() {
+			t.Logf("%s %q said: %s", program, args, said.Bytes())
+		}
 	})
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		c, err := net.Dial("tcp", address)
@@ -90,6 +96,7 @@ func TestPeerDNS(t *testing.T) {
 		log := filepath.Join(t.TempDir(), "queries")
 		serveDNS := func(address, answer string, more ...string) {
 			start(t, address, "dnsmasq", append([]string{"-k", "-p", portOf(address), "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
+				"--pid-file=" + filepath.Join(t.TempDir(), "pid"), // of its own, or the second of two may not start
 				"--address=/a.test/" + answer, "--listen-address=127.0.0.1", "--bind-interfaces"}, more...)...)
 			// It takes connections before it answers datagrams, which are refused at
 			// once until then.
