@@ -72,12 +72,14 @@ func TestARawCallEndsAfterBothSides(t *testing.T) {
 
 func TestARawCallThatBreaks(t *testing.T) {
 	drivers(t, func(r *rig) {
+		arrived := make(chan struct{})
 		e := r.endpoint(r.serve(func(p *peer) {
 			p.reads("hello")
 			p.write("half")
 			p.reset()
 		}, func(p *peer) {
 			p.reads("hello")
+			close(arrived)
 			if _, err := io.Copy(io.Discard, p.r); err == nil {
 				p.t.Error("the server saw an end, want a reset")
 			}
@@ -87,7 +89,7 @@ func TestARawCallThatBreaks(t *testing.T) {
 		x.fails(Failure{Reason: traffic.FailReset})
 		x = r.raw("reset by the caller", "hello")
 		r.send(e, x)
-		r.until("it was sent", func() bool { return x.sent == 5 })
+		<-arrived
 		r.on(func() { x.cancelled = true; x.Reset() })
 		if n := e.Failures(); n != 0 {
 			r.Errorf("%d failures are held against the endpoint, want none", n)
