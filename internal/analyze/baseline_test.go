@@ -1,11 +1,9 @@
 package analyze
 
 import (
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/understudy-proxy/understudy/internal/judge"
 	"github.com/understudy-proxy/understudy/internal/traffic"
@@ -24,20 +22,7 @@ func playBeside(t *testing.T, seed uint64, pairs int, fault func(string, map[str
 		}
 		return next.asker()(q)
 	})})
-	visitors := visitor{rand.New(rand.NewPCG(seed, 3))}
-	for i := range pairs {
-		r := visitors.request()
-		s.offer(r, primary.answer(r), next.answer(r))
-		<-time.After(10 * time.Millisecond)
-		if i%50 == 49 {
-			synctest.Wait()
-			if m := s.mirror(); m.Verdict == judge.Fail {
-				return m, i + 1
-			}
-		}
-	}
-	s.wait()
-	return s.mirror(), pairs
+	return s.play(seed, pairs, primary, next)
 }
 
 // With a baseline, too, noise is no fault: also that of structure, which is never

@@ -21,6 +21,13 @@ func play(t *testing.T, seed uint64, pairs int, fault func(string, map[string]an
 	primary.moody, next.moody = seed%2 == 1, seed%2 == 1
 	next.visits = 31
 	s := open(t, "", Options{Asker: next.asker()})
+	return s.play(seed, pairs, primary, next)
+}
+
+// play has visitors use both versions until the verdict is FAIL or it is over, and
+// returns the report and after how many pairs that was.
+func (s *stage) play(seed uint64, pairs int, primary, next *version) (*MirrorReport, int) {
+	s.Helper()
 	visitors := visitor{rand.New(rand.NewPCG(seed, 3))}
 	for i := range pairs {
 		r := visitors.request()

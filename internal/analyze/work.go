@@ -130,13 +130,20 @@ func (p *Pipeline) finish() {
 	if p.sender != nil {
 		p.sender.close()
 	}
-	if p.options.Offline || p.options.Store == nil {
+	if p.options.Offline || !p.keeps() {
 		p.conclude() // nothing comes that could tell more
 	}
 	p.save(true)
 	p.tell()
 	p.end()
 	p.asking.Wait()
+}
+
+// keeps says whether what is learned is kept: by a store that was there, or came later.
+func (p *Pipeline) keeps() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.store != nil
 }
 
 // discard counts what there is no time for.

@@ -32,7 +32,16 @@ func compares(t *testing.T, text string) *compared {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Capture.Yield = new(false) // tests may have the whole machine
+	c := &compared{t: t, instance: unyielding(t, cfg), client: &http.Client{Transport: &http.Transport{}}}
+	t.Cleanup(c.client.CloseIdleConnections)
+	return c
+}
+
+// unyielding is an instance that compares all it is to compare, until the test ends:
+// tests may have the whole machine.
+func unyielding(t *testing.T, cfg *config.Config) *instance {
+	t.Helper()
+	cfg.Capture.Yield = new(false)
 	driver, err := loop.ParseDriver("auto")
 	if err != nil {
 		t.Fatal(err)
@@ -46,9 +55,7 @@ func compares(t *testing.T, text string) *compared {
 			t.Error(err)
 		}
 	})
-	c := &compared{t: t, instance: i, client: &http.Client{Transport: &http.Transport{}}}
-	t.Cleanup(c.client.CloseIdleConnections)
-	return c
+	return i
 }
 
 // ask sends so many requests, no two alike, and returns when all that is to be known of

@@ -143,10 +143,9 @@ func TestATakeoverGoesOnWithWhatWasLearnedAndRecorded(t *testing.T) {
 	if n := strings.Count(recorded(t, record)+" ", " "); n != 75 {
 		t.Errorf("%d exchanges are in the recording, want 75", n)
 	}
-	// And so it is after a restart.
-	m := start(t, args...).awaitPairs(before + since + 1)
-	if m.Pairs > 75 || len(m.Clusters) != 1 || m.Clusters[0].Count != m.Pairs || len(m.Clusters[0].Examples) != 10 {
-		t.Errorf("after a restart there are %d pairs, %d held, and the clusters %+v", m.Pairs, m.Held, m.Clusters)
+	// And so it is after a restart, whether they count by then or still wait.
+	if m := start(t, args...).awaitPairs(before + since + 1); m.Pairs+m.Held > 75 {
+		t.Errorf("after a restart there are %d pairs, and %d held, want 75 in all at most", m.Pairs, m.Held)
 	}
 }
 

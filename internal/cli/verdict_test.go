@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/understudy-proxy/understudy/internal/config"
 	"github.com/understudy-proxy/understudy/internal/demo"
 	"github.com/understudy-proxy/understudy/internal/judge"
-	"github.com/understudy-proxy/understudy/internal/loop"
 )
 
 // judged is a proxy between two editions of the shop, that has seen and compared
@@ -37,20 +35,7 @@ func judged(t *testing.T, requests int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Capture.Yield = new(false) // tests may have the whole machine
-	driver, err := loop.ParseDriver("auto")
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := startInstance(cfg, instanceOptions{log: slog.New(slog.DiscardHandler), stdout: io.Discard, driver: driver})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := i.drain(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	i := unyielding(t, cfg)
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	for n := range requests {
